@@ -1,0 +1,81 @@
+"""Argument checks shared by the library: every message names the parameter, its value and what is allowed."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def _allowed(low: float, high: float, open_low: bool, infinite: bool) -> str:
+    if (low, high) == (-np.inf, np.inf):
+        return "finite"
+    if high < np.inf:
+        return f"in {'(' if open_low else '['}{low:g}, {high:g}]"
+    return f"{'>' if open_low else '>='} {low:g}" + ("" if infinite else " and finite")
+
+
+def array(
+    name: str,
+    value: Any,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    open_low: bool = False,
+    infinite: bool = False,
+) -> Array:
+    """`value` as a float64 array whose entries are numbers in the allowed range.
+
+    Raises
+    ------
+    TypeError
+        Not numeric (a string, None, a bool, a complex number).
+    ValueError
+        NaN, infinite (unless `infinite`), or outside the range.
+    """
+    try:
+        raw = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a regular array of numbers, got {value!r}") from error
+    if raw.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be a real number or an array of them, got {value!r}")
+    result = raw.astype(np.float64)
+    bad = np.isnan(result) | (result <= low if open_low else result < low) | (result > high)
+    if not infinite:
+        bad |= np.isinf(result)
+    if bad.any():
+        raise ValueError(f"{name} must be {_allowed(low, high, open_low, infinite)}, got {result[bad].flat[0]:g}")
+    return result
+
+
+def number(name: str, value: Any, *, low: float = -np.inf, high: float = np.inf, open_low: bool = False) -> float:
+    """`value` as a finite float; like `array`, for a single number."""
+    if type(value) in (int, float) and -np.inf < value < np.inf and low <= value <= high and value != (low if open_low else None):
+        return float(value)  # the common case, without the cost of an array
+    result = array(name, value, low=low, high=high, open_low=open_low)
+    if result.ndim:
+        raise TypeError(f"{name} must be a single number, got an array of shape {result.shape}")
+    return float(result)
+
+
+def count(name: str, value: Any, *, low: int) -> int:
+    """`value` as an int >= low; an integer-valued float is accepted."""
+    result = number(name, value, low=low)
+    if result != int(result):
+        raise ValueError(f"{name} must be a whole number >= {low}, got {result:g}")
+    return int(result)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """A numpy Generator from an explicit seed: an int >= 0, a SeedSequence or a Generator."""
+    if isinstance(seed, np.random.Generator | np.random.SeedSequence):
+        return np.random.default_rng(seed)
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise TypeError(f"seed must be an int, a SeedSequence or a numpy Generator, got {seed!r}")
+    if seed < 0:
+        raise ValueError(f"seed must be >= 0, got {seed}")
+    return np.random.default_rng(int(seed))

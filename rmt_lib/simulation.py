@@ -1,0 +1,353 @@
+"""Exact simulation: train the ridge classifier on sampled data and read off mean, variance, accuracy and risk.
+
+Trained on Gaussian sources, the classifier depends on the data only through, for each source, the counts of kept right
+and kept wrong samples, their two sums and one scatter matrix. The scatter is Wishart and independent of the sums, so a
+trial draws these directly (Bartlett's decomposition) at a cost that does not grow with the number of samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk, dtrmm
+from threadpoolctl import ThreadpoolController
+from tqdm.auto import tqdm
+
+from rmt_lib import checks
+from rmt_lib.checks import Array
+from rmt_lib.model import Isotropic, Mixture, Source, check_sources
+from rmt_lib.results import Simulation
+
+Method = Literal["sufficient", "samples"]
+BLOCK = 4096
+CHUNKS = 64
+
+
+class Batch(NamedTuple):
+    """A source as one trial sees it: signed features are mean + root z; `root` is scalar, (p,) or (p, r).
+
+    `triangular` says that `root` is square and lower triangular.
+    """
+
+    mean: Array
+    root: Array
+    n: int
+    kept_right: float
+    kept_wrong: float
+    weight: float
+    triangular: bool = False
+
+    @property
+    def chances(self) -> Array:
+        """P(kept and right), P(kept and wrong), P(dropped)."""
+        return np.array([self.kept_right, self.kept_wrong, max(0.0, 1 - self.kept_right - self.kept_wrong)])
+
+    @property
+    def width(self) -> int:
+        """Dimension of z."""
+        return self.root.shape[1] if self.root.ndim == 2 else self.mean.size
+
+    def spread(self, columns: Array) -> Array:
+        """root times `columns` (width, k)."""
+        if self.triangular:
+            return dtrmm(1.0, self.root, columns, lower=1, overwrite_b=1)
+        return self.root @ columns if self.root.ndim == 2 else self.root[..., None] * columns
+
+
+class _Training:
+    """The sums a ridge classifier is made of: gram = gamma I + sum omega/N q u u' (lower half) and sum omega/N q s u."""
+
+    def __init__(self, p: int, gamma: float, total: int) -> None:
+        self.gamma, self.total = gamma, total
+        self.gram = np.zeros((p, p), order="F")
+        self.gram[np.diag_indices(p)] = gamma
+        self.moment = np.zeros(p)
+
+    def add_squares(self, weight: float, factor: Array) -> None:
+        """Add weight factor factor' / N."""
+        if factor.flags.c_contiguous:
+            self.gram = dsyrk(weight / self.total, factor.T, trans=1, beta=1.0, c=self.gram, lower=1, overwrite_c=1)
+        else:
+            self.gram = dsyrk(weight / self.total, factor, beta=1.0, c=self.gram, lower=1, overwrite_c=1)
+
+    def add_moment(self, weight: float, moment: Array) -> None:
+        """Add weight moment / N."""
+        self.moment += weight / self.total * moment
+
+    def classifier(self) -> Array:
+        """w = gram^{-1} moment; `gram` is used up."""
+        try:
+            factor = cho_factor(self.gram, lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError as error:
+            raise ValueError(
+                "gamma must be large enough for the training matrix to be positive definite in double precision, "
+                f"got {self.gamma:g}"
+            ) from error
+        return cho_solve(factor, self.moment)
+
+
+@lru_cache(maxsize=8)
+def _below_diagonal(p: int, r: int) -> Array:
+    rows, columns = np.tril_indices(p, -1, r)
+    return rows + columns * p
+
+
+def _bartlett(rng: np.random.Generator, p: int, degrees: int) -> Array:
+    """Lower trapezoidal L, (p, min(p, degrees)), with L L' ~ Wishart_p(I, degrees)."""
+    r = min(p, degrees)
+    flat = np.zeros(p * r)
+    below = _below_diagonal(p, r)
+    flat[below] = rng.standard_normal(below.size)
+    flat[: r * (p + 1) : p + 1] = np.sqrt(rng.chisquare(degrees - np.arange(r)))
+    return flat.reshape((p, r), order="F")
+
+
+def _add_sufficient(rng: np.random.Generator, batch: Batch, training: _Training) -> None:
+    """One source from counts, sums and a Wishart scatter."""
+    right, wrong, _ = rng.multinomial(batch.n, batch.chances)
+    counts = np.array([right, wrong])
+    noise = batch.spread(np.asfortranarray(rng.standard_normal((batch.width, 2))))
+    sums = batch.mean[:, None] * counts + np.sqrt(counts) * noise
+    degrees = max(right - 1, 0) + max(wrong - 1, 0)
+    if degrees:
+        training.add_squares(batch.weight, batch.spread(_bartlett(rng, batch.width, degrees)))
+    training.add_squares(batch.weight, sums / np.sqrt(np.maximum(counts, 1)))
+    training.add_moment(batch.weight, sums[:, 0] - sums[:, 1])
+
+
+def _add_samples(rng: np.random.Generator, batch: Batch, training: _Training) -> None:
+    """One source, drawing every sample; in blocks, to bound the memory."""
+    for start in range(0, batch.n, BLOCK):
+        size = min(BLOCK, batch.n - start)
+        u = batch.mean[:, None] + batch.spread(np.asfortranarray(rng.standard_normal((batch.width, size))))
+        outcome = rng.choice([1, -1, 0], size=size, p=batch.chances)
+        training.add_squares(batch.weight, u[:, outcome != 0])
+        training.add_moment(batch.weight, u @ outcome)
+
+
+ADD = {"sufficient": _add_sufficient, "samples": _add_samples}
+
+
+def _score(w: Array, mean: Array, root: Array) -> tuple[float, float]:
+    """Mean mean' w and variance |root' w|^2 of the score of a fresh sample."""
+    pulled = root.T @ w if root.ndim == 2 else root * w
+    return float(mean @ w), float(pulled @ pulled)
+
+
+class _General(NamedTuple):
+    """One trial of `simulate`."""
+
+    mean: Array
+    root: Array
+    gamma: float
+    batches: tuple[Batch, ...]
+    method: Method
+
+    def __call__(self, rng: np.random.Generator) -> tuple[float, float]:
+        training = _Training(self.mean.size, self.gamma, sum(batch.n for batch in self.batches))
+        for batch in self.batches:
+            ADD[self.method](rng, batch, training)
+        return _score(training.classifier(), self.mean, self.root)
+
+
+class _IsotropicTrial(NamedTuple):
+    """One trial of `simulate_isotropic`: fit the generator, then train."""
+
+    p: int
+    n: int
+    m: int
+    mu: float
+    gamma: float
+    kept_right: float
+    kept_wrong: float
+    n_hat: float
+    generator: str
+    weight: float
+    method: Method
+
+    def __call__(self, rng: np.random.Generator) -> tuple[float, float]:
+        add = ADD[self.method]
+        one = np.array(1.0)
+        mean = np.zeros(self.p)
+        mean[0] = self.mu
+        training = _Training(self.p, self.gamma, self.n + self.m)
+        centre, root = mean, one
+        if self.generator == "reused":
+            centre, root = self._fit(rng, mean, self.n, centred=True)
+            training.add_squares(self.n, root)
+            training.add_squares(self.n, centre[:, None])
+            training.add_moment(self.n, centre)
+        else:
+            if np.isfinite(self.n_hat):
+                fitted, root = self._fit(rng, mean, int(self.n_hat), centred=self.generator == "held_out")
+                centre = fitted if self.generator == "held_out" else mean
+            add(rng, Batch(mean, one, self.n, 1.0, 0.0, 1.0), training)
+        triangular = self.method == "sufficient" and root.shape == (self.p, self.p)
+        add(rng, Batch(centre, root, self.m, self.kept_right, self.kept_wrong, self.weight, triangular), training)
+        return _score(training.classifier(), mean, one)
+
+    def _fit(self, rng: np.random.Generator, mean: Array, samples: int, *, centred: bool) -> tuple[Array, Array]:
+        """Mean of `samples` draws of N(mean, I) and a root of their covariance, around it or around the true mean."""
+        if self.method == "samples":
+            u = mean + rng.standard_normal((samples, self.p))
+            fitted = u.mean(axis=0)
+            return fitted, (u - (fitted if centred else mean)).T / np.sqrt(samples)
+        fitted = mean + rng.standard_normal(self.p) / np.sqrt(samples)
+        return fitted, _bartlett(rng, self.p, samples - centred) / np.sqrt(samples)
+
+
+def simulate(
+    target: Mixture,
+    sources: Sequence[Source],
+    *,
+    gamma: float,
+    trials: int,
+    seed: int | np.random.SeedSequence | np.random.Generator,
+    method: Method = "sufficient",
+    executor: Executor | None = None,
+) -> Simulation:
+    """Train the ridge classifier on fresh data `trials` times; the empirical twin of `predict`.
+
+    Parameters
+    ----------
+    target, sources, gamma
+        As in `predict`; every `Source.n` must be a whole number.
+    trials : int
+        Independent repetitions, >= 1.
+    seed : int, SeedSequence or Generator
+        Each trial draws from a stream of its own spawned from it: results do not depend on `executor`.
+    method : {"sufficient", "samples"}
+        Draw counts, sums and a Wishart scatter (cost independent of n), or every sample.
+    executor : concurrent.futures.Executor, optional
+        Where to run the trials; serial by default.
+
+    Returns
+    -------
+    Simulation
+        One value per trial, exact given the trained classifier.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
+    """
+    sources = check_sources(target, sources)
+    batches = tuple(
+        Batch(
+            source.mixture.mean,
+            source.mixture.root,
+            checks.count("n", source.n, low=0),
+            source.kept_right,
+            source.kept_wrong,
+            source.weight,
+        )
+        for source in sources
+    )
+    gamma = checks.number("gamma", gamma, low=0, open_low=True)
+    trial = _General(target.mean, target.root, gamma, batches, _check_method(method))
+    return _run(trial, trials, seed, executor)
+
+
+def simulate_isotropic(
+    *,
+    p: int,
+    n: int,
+    m: int,
+    mu: float,
+    gamma: float,
+    trials: int,
+    seed: int | np.random.SeedSequence | np.random.Generator,
+    epsilon: float = 0.0,
+    phi: float = 1.0,
+    rho: float = 1.0,
+    n_hat: float = np.inf,
+    generator: str = "known_mean",
+    weight: float = 1.0,
+    method: Method = "sufficient",
+    executor: Executor | None = None,
+) -> Simulation:
+    """Fit the generator, draw n real and m synthetic samples, train, `trials` times; twin of `predict_isotropic`.
+
+    Parameters as in `predict_isotropic`, single numbers, with whole p, n, m and n_hat (or n_hat infinite); `trials`,
+    `seed`, `method` and `executor` as in `simulate`. The generator is fitted afresh in every trial. A fitted covariance
+    divides by the number of samples; ``known_mean`` measures it around the true mean, the others around the fitted one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
+    """
+    setting = Isotropic(p, n, m, mu, gamma, epsilon, phi, rho, n_hat, generator, weight)
+    if setting.shape:
+        raise TypeError(f"simulate_isotropic takes a single setting, got arguments of shape {setting.shape}")
+    trial = _IsotropicTrial(
+        p=checks.count("p", p, low=1),
+        n=checks.count("n", n, low=0),
+        m=checks.count("m", m, low=0),
+        mu=float(setting.mu),
+        gamma=float(setting.gamma),
+        kept_right=float(setting.phi * (1 - setting.epsilon)),
+        kept_wrong=float(setting.rho * setting.epsilon),
+        n_hat=np.inf if np.isinf(setting.n_hat) else checks.count("n_hat", n_hat, low=1),
+        generator=str(setting.generator),
+        weight=float(setting.weight),
+        method=_check_method(method),
+    )
+    return _run(trial, trials, seed, executor)
+
+
+def _check_method(method: Any) -> Method:
+    if method not in ADD:
+        raise ValueError(f"method must be one of {', '.join(ADD)}, got {method!r}")
+    return method
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # takes milliseconds to look for the libraries
+
+
+Trial = Callable[[np.random.Generator], tuple[float, float]]
+
+
+def _run_chunk(trial: Trial, generators: Sequence[np.random.Generator]) -> list[tuple[float, float]]:
+    # One BLAS thread: sums are then added in the same order everywhere, and workers do not compete for cores.
+    with _blas().limit(limits=1, user_api="blas"):
+        return [trial(rng) for rng in generators]
+
+
+def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Simulation:
+    generators = checks.generator(seed).spawn(checks.count("trials", trials, low=1))
+    size = -(-len(generators) // CHUNKS)
+    chunks = [generators[i : i + size] for i in range(0, len(generators), size)]
+    results: list[list[tuple[float, float]]] = [[] for _ in chunks]
+    with (
+        tqdm(total=len(generators), desc="simulating", unit="trial", delay=1, leave=False) as bar,
+        _blas().limit(limits=1, user_api="blas"),
+    ):
+        for i, result in _in_order_of_completion(trial, chunks, executor):
+            results[i] = result
+            bar.update(len(result))
+    mean, variance = np.array([pair for result in results for pair in result]).T
+    return Simulation(mean, variance)
+
+
+def _in_order_of_completion(
+    trial: Trial, chunks: Sequence[Sequence[np.random.Generator]], executor: Executor | None
+) -> Iterator[tuple[int, list[tuple[float, float]]]]:
+    if executor is None:
+        yield from ((i, _run_chunk(trial, chunk)) for i, chunk in enumerate(chunks))
+        return
+    futures = {executor.submit(_run_chunk, trial, chunk): i for i, chunk in enumerate(chunks)}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        # After a failure or an interrupt, what has not started need not run.
+        for future in futures:
+            future.cancel()
