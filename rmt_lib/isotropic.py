@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize.elementwise import find_root
 
 from rmt_lib import marchenko_pastur
 from rmt_lib.checks import Array
 from rmt_lib.model import Isotropic
 from rmt_lib.results import ConvergenceError, Prediction
 
+MAX_ITERATIONS = 200
+STEP_TOLERANCE = 1e-14
 RESIDUAL_TOLERANCE = 1e-9
+BLOCK = 8192  # settings worked on at a time: their arrays stay in the processor's cache
 
 
-def _load(trace: Array, fixed: Array, share: Array, c: Array, ratio: Array, weight: Array) -> Array:
-    """The positive root k of k = fixed + share / (1 + weight ratio G / (1 + k c G)): R = (a I + k C_hat)^{-1}."""
-    reach = weight * ratio * trace
-    square = c * trace
-    linear = 1 + reach - (fixed + share) * square
-    constant = fixed * (1 + reach) + share
-    root = np.sqrt(linear**2 + 4 * square * constant)
-    positive = linear > 0
-    return np.where(
-        positive,
-        2 * constant / np.where(positive, linear + root, 1.0),
-        (root - linear) / np.where(positive, 1.0, 2 * square),
-    )
+class _Equation(NamedTuple):
+    """gamma G + direct G / (1 + ratio G) + z(G) = 1 for G = (1/p) tr R, with H = (1/p) tr C_hat R:
 
+    z = fixed H + share H / (1 + reach H) and H = G (1 - c z), where z = 1 - a G is k H.
+    """
 
-def _log_excess(log_trace: Array, gamma: Array, direct: Array, *load: Array) -> Array:
-    """log of gamma G + direct G / (1 + ratio G) + k G / (1 + k c G), which is 0 at the solution and increases in G."""
-    trace = np.exp(log_trace)
-    _, _, c, ratio, _ = load
-    k = _load(trace, *load)
-    return np.log(gamma * trace + direct * trace / (1 + ratio * trace) + k * trace / (1 + k * c * trace))
+    gamma: Array
+    direct: Array
+    fixed: Array
+    share: Array
+    c: Array
+    ratio: Array
+    reach: Array
+    """weight ratio, the reach of the synthetic samples' own leverage."""
+
+    def evaluate(self, trace: Array) -> tuple[Array, Array, Array]:
+        """H, the left side minus the right side, and its derivative in G."""
+        # H is the positive root of a quadratic, in the form in which nothing cancels for either sign of `linear`.
+        square = self.reach * (1 + self.c * self.fixed * trace)
+        linear = 1 + (self.c * (self.fixed + self.share) - self.reach) * trace
+        total = np.abs(linear) + np.sqrt(linear**2 + 4 * square * trace)
+        hat = np.where(linear > 0, 2 * trace / total, total / (2 * square))
+        shrink, shrink_real = 1 / (1 + self.reach * hat), 1 / (1 + self.ratio * trace)
+        pull, pull_real = self.share * shrink, self.direct * shrink_real
+        excess = (self.gamma + pull_real) * trace + (self.fixed + pull) * hat - 1
+        slope = self.fixed + pull * shrink
+        return hat, excess, self.gamma + pull_real * shrink_real + slope * hat / (trace * (1 + self.c * trace * slope))
+
+    def solve(self) -> tuple[Array, Array, Array, Array]:
+        """G, H, iterations and residual by Newton's method from the lower end, where it increases to the solution."""
+        trace = 1 / (self.gamma + self.direct + self.fixed + self.share)
+        trace = np.array(np.broadcast_to(trace, np.broadcast_shapes(*(value.shape for value in self))))
+        iterations = np.zeros(trace.shape, dtype=int)
+        equation, active = self, np.arange(trace.size)
+        for _ in range(MAX_ITERATIONS):
+            here = trace[active]
+            _, excess, slope = equation.evaluate(here)
+            step = -excess / slope
+            trace[active] = here + step
+            iterations[active] += 1
+            moving = step > STEP_TOLERANCE * here
+            if not moving.any():
+                break
+            if not moving.all():
+                active = active[moving]
+                equation = _Equation(*(value if value.size == 1 else value[moving] for value in equation))
+        hat, excess, _ = self.evaluate(trace)
+        return trace, hat, iterations, np.abs(excess)
 
 
 def predict_isotropic(
@@ -92,11 +122,25 @@ def predict_isotropic(
 
     Notes
     -----
-    For a given G, k solves a quadratic with one positive root, and :math:`k G` increases with G. So
-    :math:`\gamma G + g G/(1 + \eta G) + k G / (1 + k c G)` increases from 0 to infinity in G and equals 1 exactly once,
-    between 1 / (gamma + share of all sources) and 1 / gamma: the solution exists, is unique, and is bracketed.
+    The left side of :math:`\gamma G + \pi_1 G / (1 + \eta G) + k H = 1`, :math:`H = \frac1p \operatorname{tr} \hat C R`,
+    increases from 0 to infinity with G: the solution exists and is unique. It is also concave in G (:math:`1/G` is a
+    convex function of :math:`x = 1/H`, and :math:`k H` is a sum of multiples of :math:`1/x` and
+    :math:`1/(x + \omega \eta)`), so Newton's method from the left increases to the solution.
     """
     s = Isotropic(p, n, m, mu, gamma, epsilon, phi, rho, n_hat, generator, weight)
+    size = math.prod(s.shape)
+    blocks = [_predict(s.block(slice(i, i + BLOCK))) for i in range(0, max(size, 1), BLOCK)]
+    mean, variance, deltas, iterations, residual = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    if not (residual <= RESIDUAL_TOLERANCE).all():
+        raise ConvergenceError(int(iterations.max()), float(residual.max()))
+    shaped = (values.reshape(s.shape)[()] for values in (mean, variance))
+    return Prediction(
+        *shaped, deltas.reshape(*s.shape, 2), iterations.reshape(s.shape)[()], residual.reshape(s.shape)[()]
+    )
+
+
+def _predict(s: Isotropic) -> tuple[Array, Array, Array, Array, Array]:
+    """Mean, variance, deltas, iterations and residual of a one-dimensional block of settings."""
     reused = s.reused
     total = s.n + s.m
     ratio = s.p / total
@@ -107,34 +151,23 @@ def predict_isotropic(
 
     # A reused real sample enters through C_hat, any other through the identity.
     fixed, direct = np.where(reused, pi_real, 0.0), np.where(reused, 0.0, pi_real)
-    load = (fixed, alpha * pi_synthetic * s.weight, c, ratio, s.weight)
-    widen = 1e-6  # the bracket shrinks to a point where gamma dominates
-    lower = -np.log(s.gamma + pi_real + load[1]) - widen
-    upper = -np.log(s.gamma) + widen
-    found = find_root(
-        _log_excess, (lower, upper), args=(s.gamma, direct, *load), tolerances={"xatol": 1e-15, "xrtol": 1e-15}
-    )
-    residual = np.abs(found.f_x)
-    if not (residual <= RESIDUAL_TOLERANCE).all():
-        raise ConvergenceError(int(np.max(found.nit)), float(np.max(residual)))
-
-    trace = np.exp(found.x)
-    k = _load(trace, *load)
-    delta_real = ratio * trace
-    delta_synthetic = ratio * trace / (1 + k * c * trace)
+    share = alpha * pi_synthetic * s.weight
+    trace, hat_trace, iterations, residual = _Equation(
+        s.gamma, direct, fixed, share, c, ratio, s.weight * ratio
+    ).solve()
+    delta_real, delta_synthetic = ratio * trace, ratio * hat_trace
     g_real = direct / (1 + delta_real)
     g_synthetic = pi_synthetic * s.weight / (1 + s.weight * delta_synthetic)
-    a = s.gamma + g_real
+    a, k = s.gamma + g_real, alpha * g_synthetic + fixed
     products = marchenko_pastur.product_traces(a, k, c, trace)
 
-    # w_bar = R (along mu-direction part * mu + error part * (mu_hat - mu)), |mu_hat - mu|^2 = p / n_hat.
+    # w_bar = R (along_mu mu + along_error (mu_hat - mu)) with |mu_hat - mu|^2 = p / n_hat.
     error = np.where(s.generator == "known_mean", 0.0, c)
-    signal = s.mu**2 * trace
-    noise = error * trace
-    load_real, load_hat, pull_hat = g_real, alpha * g_synthetic + fixed, lam * g_synthetic + fixed
-    shrink = (1 + load_real * signal) * (1 + load_hat * noise) + load_hat * signal
-    along_mu = (g_real * (1 + load_hat * noise) + pull_hat) / shrink
-    along_error = (pull_hat * (1 + load_real * signal) - load_hat * signal * g_real) / shrink
+    signal, noise = s.mu**2 * trace, error * trace
+    pull_hat = lam * g_synthetic + fixed
+    shrink = (1 + g_real * signal) * (1 + k * noise) + k * signal
+    along_mu = (g_real * (1 + k * noise) + pull_hat) / shrink
+    along_error = (pull_hat * (1 + g_real * signal) - k * signal * g_real) / shrink
     mean = along_mu * signal
     mean_hat = mean + along_error * noise
     length = along_mu**2 * s.mu**2 + along_error**2 * error
@@ -148,8 +181,8 @@ def predict_isotropic(
         s, ratio, fixed, b_real, alpha * b_synthetic, delta_real, delta_synthetic, products
     )
     variance = spread + b_real * t_real * residual_real + b_synthetic * t_synthetic * residual_synthetic
-    deltas = np.stack([delta_real, delta_synthetic], axis=-1)
-    return Prediction(mean, variance, deltas, found.nit, residual)
+    deltas = np.stack(np.broadcast_arrays(delta_real, delta_synthetic), axis=-1)
+    return mean, variance, deltas, iterations, residual
 
 
 def _amplification(

@@ -235,3 +235,11 @@ class Isotropic:
     def shape(self) -> tuple[int, ...]:
         """Broadcast shape of the settings."""
         return self.p.shape
+
+    def block(self, part: slice) -> Isotropic:
+        """The settings of the flattened slice `part`, unchecked; but for `p`, what is the same in all has shape (1,)."""
+        block = object.__new__(Isotropic)
+        for name, values in vars(self).items():
+            constant = name != "p" and not any(values.strides)
+            object.__setattr__(block, name, values.reshape(-1)[:1] if constant else values.reshape(-1)[part])
+        return block

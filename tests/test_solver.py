@@ -140,6 +140,9 @@ def test_isotropic_broadcasts():
     prediction = predict_isotropic(p=50, n=[10, 20, 30], m=np.array([[0], [5]]), mu=1.0, gamma=0.1)
     assert prediction.mean.shape == prediction.iterations.shape == prediction.residual.shape == (2, 3)
     assert prediction.deltas.shape == (2, 3, 2)
+    same = np.broadcast_to(0.1, 3)
+    assert predict_isotropic(p=50, n=10, m=5, mu=1.0, gamma=same).mean.shape == (3,)
+    assert predict_isotropic(p=50, n=10, m=5, mu=1.0, gamma=[]).mean.shape == (0,)
     scalar = predict_isotropic(p=50, n=10, m=5, mu=1.0, gamma=0.1)
     assert np.ndim(scalar.accuracy) == 0
     assert scalar.deltas.shape == (2,)
