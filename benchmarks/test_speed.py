@@ -56,7 +56,9 @@ def one_cholesky(rng: np.random.Generator) -> Callable[[], object]:
     return lambda: cholesky(matrix, lower=True, check_finite=False)
 
 
-def plain_loop(p: float, n: float, m: float, gamma: float, alpha: float, weight: float, c: float) -> tuple[float, float]:
+def plain_loop(
+    p: float, n: float, m: float, gamma: float, alpha: float, weight: float, c: float
+) -> tuple[float, float]:
     """The fixed point of `predict_isotropic` by plain iteration, one setting at a time."""
     total = n + m
     ratio, real, synthetic = p / total, n / total, m / total
@@ -85,7 +87,10 @@ def test_isotropic_predictions_against_a_loop(benchmark):
     prediction = benchmark.pedantic(lambda: predict_isotropic(**setting), rounds=3)
 
     def loop():
-        return [plain_loop(100, *row) for row in zip(*(x[:looped].tolist() for x in (n, m, gamma, phi, weight, 100 / n_hat)), strict=True)]
+        return [
+            plain_loop(100, *row)
+            for row in zip(*(x[:looped].tolist() for x in (n, m, gamma, phi, weight, 100 / n_hat)), strict=True)
+        ]
 
     np.testing.assert_allclose(loop(), prediction.deltas[:looped], rtol=1e-6)
     ratio = (best_time(loop, 2) / looped) / (best_time(lambda: predict_isotropic(**setting), 3) / size)
@@ -126,5 +131,10 @@ def test_prediction_at_known_covariances(benchmark):
     isotropic, one, other = Mixture(mean), Mixture(mean, covariance(rng)), Mixture(mean, covariance(rng))
     benchmark.pedantic(lambda: predict(isotropic, [Source(isotropic, 300), Source(one, 900)], gamma=0.1), rounds=20)
     unit = best_time(one_cholesky(rng), 50)
-    check("further setting, C = I and one full covariance / Cholesky", further_settings(isotropic, isotropic, one, 40) / unit, "<=", 1)
+    check(
+        "further setting, C = I and one full covariance / Cholesky",
+        further_settings(isotropic, isotropic, one, 40) / unit,
+        "<=",
+        1,
+    )
     check("two full covariances that do not commute / Cholesky", further_settings(one, one, other, 8) / unit, "<=", 60)

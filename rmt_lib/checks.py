@@ -54,7 +54,12 @@ def array(
 
 def number(name: str, value: Any, *, low: float = -np.inf, high: float = np.inf, open_low: bool = False) -> float:
     """`value` as a finite float; like `array`, for a single number."""
-    if type(value) in (int, float) and -np.inf < value < np.inf and low <= value <= high and value != (low if open_low else None):
+    if (
+        type(value) in (int, float)
+        and -np.inf < value < np.inf
+        and low <= value <= high
+        and value != (low if open_low else None)
+    ):
         return float(value)  # the common case, without the cost of an array
     result = array(name, value, low=low, high=high, open_low=open_low)
     if result.ndim:

@@ -122,8 +122,8 @@ def predict_isotropic(
 
     Notes
     -----
-    The left side of :math:`\gamma G + \pi_1 G / (1 + \eta G) + k H = 1`, :math:`H = \frac1p \operatorname{tr} \hat C R`,
-    increases from 0 to infinity with G: the solution exists and is unique. It is also concave in G (:math:`1/G` is a
+    With :math:`H = \frac1p \operatorname{tr} \hat C R` the left side of
+    :math:`\gamma G + \pi_1 G / (1 + \eta G) + k H = 1` increases from 0 to infinity with G: the solution exists and is unique. It is also concave in G (:math:`1/G` is a
     convex function of :math:`x = 1/H`, and :math:`k H` is a sum of multiples of :math:`1/x` and
     :math:`1/(x + \omega \eta)`), so Newton's method from the left increases to the solution.
     """

@@ -224,7 +224,9 @@ class Isotropic:
             given = self.n_hat[self.reused & np.isfinite(self.n_hat)].flat[0]
             raise ValueError(f"n_hat is not used with generator 'reused' and must not be given, got {given:g}")
         if (self.reused & (self.n < 1)).any():
-            raise ValueError("n must be >= 1 with generator 'reused', which is fitted to the training samples, got n < 1")
+            raise ValueError(
+                "n must be >= 1 with generator 'reused', which is fitted to the training samples, got n < 1"
+            )
 
     @property
     def reused(self) -> np.ndarray:
@@ -237,7 +239,7 @@ class Isotropic:
         return self.p.shape
 
     def block(self, part: slice) -> Isotropic:
-        """The settings of the flattened slice `part`, unchecked; but for `p`, what is the same in all has shape (1,)."""
+        """The settings of the flattened slice `part`, unchecked; but for `p`, what all share has shape (1,)."""
         block = object.__new__(Isotropic)
         for name, values in vars(self).items():
             constant = name != "p" and not any(values.strides)

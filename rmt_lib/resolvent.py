@@ -7,7 +7,7 @@ representation: one basis that diagonalises all C_j (O(p) a step), or dense matr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -19,7 +19,7 @@ from rmt_lib.model import Mixture
 from rmt_lib.results import ConvergenceError
 
 MAX_ITERATIONS = 200
-STEP_TOLERANCE = 1e-12
+STEP_TOLERANCE = 1e-10
 RESIDUAL_TOLERANCE = 1e-9
 CONDITION_LIMIT = 1e7
 
@@ -164,6 +164,13 @@ class Dense:
         """tr(C_j) for each j."""
         return np.array([np.broadcast_to(mixture.eigenvalues, self.p).sum() for mixture in self.mixtures])
 
+    def commuting(self) -> Spectral:
+        """The same spectra in one basis, paired as if at random: a start a Newton step closer than multiples of I."""
+        golden = (5**0.5 - 1) / 2
+        orders = [np.argsort(j * golden * np.arange(self.p) % 1, stable=True) for j in range(len(self.mixtures))]
+        spectra = [np.broadcast_to(mixture.eigenvalues, self.p) for mixture in self.mixtures]
+        return Spectral(np.array([values[order] for values, order in zip(spectra, orders, strict=True)]), 1)
+
 
 def _apply(factor: Array, columns: Array) -> Array:
     """The matrix that `factor` stands for (scalar, diagonal or full) times columns."""
@@ -247,7 +254,7 @@ class Solution(NamedTuple):
 
 
 def _isotropic_start(system: System, traces: Array) -> Array:
-    """delta if each C_j were tr(C_j)/p I: then delta_j = tr(C_j) x / N with one unknown x, by the same Newton method."""
+    """delta if each C_j were tr(C_j)/p I: then delta_j = tr(C_j) x / N with one unknown x."""
     gamma, size = system.gamma, system.p
     mean = (traces[system.index] / size).tolist()
     load = [share * c for share, c in zip(system.share.tolist(), mean, strict=True)]
@@ -268,14 +275,14 @@ def solve(system: System) -> Solution:
     r"""Solve delta_j = 1/N tr(C_j R(delta)), R = (gamma I + sum_k share_k / (1 + weight_k delta_k) C_k)^{-1}.
 
     Existence and uniqueness: R is a parallel sum of positive matrices affine in delta, hence operator concave and
-    increasing, so the right-hand side T is positive, increasing and concave, bounded by T(infinity) = tr(C) / (N gamma).
+    increasing, so the right-hand side T is positive, increasing and concave, bounded by T(infinity) = tr C / (N gamma).
     Iterating T from infinity decreases to a fixed point; two fixed points delta != delta' would contradict
     T(s delta) < s T(delta) for s > 1 (strict because gamma > 0).
 
     Newton's method on delta - T(delta): wherever T(delta) <= delta, concavity gives T'(delta) delta <= T(delta) - T(0)
     < delta, so I - T' is an M-matrix, and the convex function stays nonnegative at the next iterate: from such a point
-    the iterates decrease to the solution, in the end quadratically. The start is the solution for covariances
-    tr(C_j)/p I, or T(infinity) should I - T' not be an M-matrix there.
+    the iterates decrease to the solution, in the end quadratically. The start is the solution for simpler covariances
+    (multiples of I, or the same spectra in one basis), or T(infinity) should I - T' not be an M-matrix there.
 
     Raises
     ------
@@ -285,7 +292,10 @@ def solve(system: System) -> Solution:
     frame, total, weight = system.frame, system.total, system.weight
     traces = frame.traces()
     upper = traces / (total * system.gamma)
-    delta = _isotropic_start(system, traces)
+    if isinstance(frame, Dense):
+        delta = solve(replace(system, frame=frame.commuting())).delta
+    else:
+        delta = _isotropic_start(system, traces)
     member = (system.index == np.arange(delta.size)[:, None]).astype(float)
     last_size, residual = np.inf, np.inf
     for iteration in range(1, MAX_ITERATIONS + 1):

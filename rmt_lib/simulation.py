@@ -16,11 +16,11 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk, dtrmm
 from threadpoolctl import ThreadpoolController
-from tqdm.auto import tqdm
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
 from rmt_lib.model import Isotropic, Mixture, Source, check_sources
+from rmt_lib.progress import progress
 from rmt_lib.results import Simulation
 
 Method = Literal["sufficient", "samples"]
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 
 
 class _Training:
-    """The sums a ridge classifier is made of: gram = gamma I + sum omega/N q u u' (lower half) and sum omega/N q s u."""
+    """What a ridge classifier is made of: gamma I + sum omega/N q u u' (lower half) and sum omega/N q s u."""
 
     def __init__(self, p: int, gamma: float, total: int) -> None:
         self.gamma, self.total = gamma, total
@@ -327,7 +327,7 @@ def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Sim
     chunks = [generators[i : i + size] for i in range(0, len(generators), size)]
     results: list[list[tuple[float, float]]] = [[] for _ in chunks]
     with (
-        tqdm(total=len(generators), desc="simulating", unit="trial", delay=1, leave=False) as bar,
+        progress(total=len(generators), desc="simulating", unit="trial") as bar,
         _blas().limit(limits=1, user_api="blas"),
     ):
         for i, result in _in_order_of_completion(trial, chunks, executor):

@@ -70,7 +70,9 @@ def test_source_types(name, bad):
         Source([1.0, 0.0], 5)
 
 
-@pytest.mark.parametrize("call", [predict, lambda *a, **k: simulate(*a, **k, trials=2, seed=0)], ids=["predict", "simulate"])
+@pytest.mark.parametrize(
+    "call", [predict, lambda *a, **k: simulate(*a, **k, trials=2, seed=0)], ids=["predict", "simulate"]
+)
 def test_training_data(call):
     with pytest.raises(ValueError, match="sources must hold at least one Source, got none"):
         call(MIXTURE, [], gamma=1.0)

@@ -18,7 +18,9 @@ def within(simulation, name, value, errors=3.0):
 
 def test_pruning_inside_the_fixed_point_moves_mean_and_variance():
     corrected, released = predict_isotropic(n=0, **SHARP), predict_pruned(**SHARP)
-    np.testing.assert_allclose([corrected.mean, corrected.variance, corrected.accuracy], [0.0876, 0.3437, 0.5594], atol=5e-5)
+    np.testing.assert_allclose(
+        [corrected.mean, corrected.variance, corrected.accuracy], [0.0876, 0.3437, 0.5594], atol=5e-5
+    )
     assert released.mean == pytest.approx(0.160, abs=5e-4)
     assert released.variance == pytest.approx(-2.8, abs=0.05)
     with pytest.raises(ValueError, match="variance must be >= 0, got -2.8"):

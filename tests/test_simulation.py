@@ -4,7 +4,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, ks_2samp, wishart
+from scipy.stats import ks_2samp, kstest, wishart
 
 from rmt_lib import Mixture, Source, simulate, simulate_isotropic
 from rmt_lib.simulation import _bartlett

@@ -43,7 +43,9 @@ def problems(draw, *, shared_basis: bool):
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
 
     def mixture():
-        return Mixture(rng.standard_normal(p) * draw(log_uniform(-2, 2)), draw(covariances(p, shared_basis=shared_basis)))
+        return Mixture(
+            rng.standard_normal(p) * draw(log_uniform(-2, 2)), draw(covariances(p, shared_basis=shared_basis))
+        )
 
     sources = [
         Source(
@@ -60,7 +62,9 @@ def problems(draw, *, shared_basis: bool):
 
 
 def assert_valid(prediction):
-    values = np.hstack([np.ravel(getattr(prediction, name)) for name in ("mean", "variance", "accuracy", "risk", "deltas")])
+    values = np.hstack(
+        [np.ravel(getattr(prediction, name)) for name in ("mean", "variance", "accuracy", "risk", "deltas")]
+    )
     assert np.isfinite(values).all()
     assert np.all(np.asarray(prediction.variance) >= 0)
     assert np.all((0 <= np.asarray(prediction.accuracy)) & (np.asarray(prediction.accuracy) <= 1))
@@ -117,7 +121,9 @@ def test_isotropic_converges_on_the_corners_of_the_domain():
     corners = itertools.product(
         [1e-10, 1e10], [1e-6, 1.0, 1e6], [0.0, 0.5, 1.0], [0, 1], [0, 1], [0, 1], [1e-8, 1e8], GENERATORS, [1.0, 1e7]
     )
-    gamma, ratio, share, epsilon, phi, rho, weight, generator, n_hat = (np.array(column) for column in zip(*corners, strict=True))
+    gamma, ratio, share, epsilon, phi, rho, weight, generator, n_hat = (
+        np.array(column) for column in zip(*corners, strict=True)
+    )
     total = 1e6 / ratio
     generator = np.where((generator == "reused") & (total * (1 - share) < 1), "held_out", generator)
     n_hat = np.where(generator == "reused", np.inf, n_hat)
@@ -194,9 +200,7 @@ def test_the_solution_satisfies_the_equations_as_written():
     rng = np.random.default_rng(2414)
     p, gamma = 30, 0.5
     factors = rng.standard_normal((3, p, 2 * p)) / np.sqrt(2 * p)
-    target, *others = (
-        Mixture(rng.standard_normal(p) / 4, factor @ factor.T) for factor in factors
-    )
+    target, *others = (Mixture(rng.standard_normal(p) / 4, factor @ factor.T) for factor in factors)
     sources = [Source(others[0], 40), Source(others[1], 70, epsilon=0.3, phi=0.8, rho=0.5, weight=1.5)]
     prediction = predict(target, sources, gamma=gamma)
 
@@ -213,7 +217,9 @@ def test_the_solution_satisfies_the_equations_as_written():
     second = [a * (c + np.outer(mean, mean)) for a, c, mean in zip(alpha, covs, means, strict=True)]
     q = np.linalg.inv(gamma * np.eye(p) + sum(x * s for x, s in zip(g, second, strict=True)))
     w = q @ ((g * lam) @ means)
-    coupling = np.array([[b[j] * alpha[j] * np.trace(covs[k] @ r @ covs[j] @ r) / total for j in range(2)] for k in range(2)])
+    coupling = np.array(
+        [[b[j] * alpha[j] * np.trace(covs[k] @ r @ covs[j] @ r) / total for j in range(2)] for k in range(2)]
+    )
     t = np.linalg.solve(np.eye(2) - coupling, [np.trace(c @ r @ target.cov @ r) / total for c in covs])
     residual = [alpha[k] - 2 * lam[k] * means[k] @ w + w @ second[k] @ w for k in range(2)]
     np.testing.assert_allclose(prediction.deltas, delta, rtol=1e-10)
@@ -235,7 +241,9 @@ def test_m_matrix_solver_is_accurate_where_elimination_is_not():
 def test_an_exhausted_solver_raises(monkeypatch):
     monkeypatch.setattr(resolvent, "MAX_ITERATIONS", 1)
     mixture = Mixture(np.ones(4), [1.0, 10.0, 100.0, 1000.0])
-    with pytest.raises(ConvergenceError, match="fixed point not reached after 1 iterations: relative residual") as caught:
+    with pytest.raises(
+        ConvergenceError, match="fixed point not reached after 1 iterations: relative residual"
+    ) as caught:
         predict(mixture, [Source(mixture, 4)], gamma=1e-6)
     assert caught.value.iterations == 1
     assert caught.value.residual > 1e-9

@@ -41,7 +41,9 @@ def general_setting(rng, size):
 
     mean = rng.uniform(0.5, 2) * np.eye(p)[0]
     sources = [
-        Source(mixture(mean + 0.3 * rng.standard_normal(p) / np.sqrt(p)), int(p / 10 ** rng.uniform(-0.7, 0.7)), **noise)
+        Source(
+            mixture(mean + 0.3 * rng.standard_normal(p) / np.sqrt(p)), int(p / 10 ** rng.uniform(-0.7, 0.7)), **noise
+        )
         for noise in [{}] + [random_verifier(rng) for _ in range(size - 1)]
     ]
     target, gamma = mixture(mean), 10 ** rng.uniform(-1.5, 1)
@@ -64,7 +66,10 @@ def test_random_settings(capsys):
             pairs[f"K = {size}", i] = general_setting(rng, size)
     z = np.array(
         [
-            [(simulation.estimate(q).value - getattr(theory, q)) / simulation.estimate(q).standard_error for q in QUANTITIES]
+            [
+                (simulation.estimate(q).value - getattr(theory, q)) / simulation.estimate(q).standard_error
+                for q in QUANTITIES
+            ]
             for theory, simulation in pairs.values()
         ]
     )
@@ -87,7 +92,17 @@ def test_bias_shrinks_as_one_over_p(generator, capsys):
     trials = [8000, 4000, 2000, 600, 120]
     bias, errors = [], []
     for size, repeats in zip(p, trials, strict=True):
-        setting = dict(p=int(size), n=int(size), m=int(2 * size), mu=1.0, gamma=0.1, epsilon=0.2, phi=0.8, rho=0.4, generator=generator)
+        setting = dict(
+            p=int(size),
+            n=int(size),
+            m=int(2 * size),
+            mu=1.0,
+            gamma=0.1,
+            epsilon=0.2,
+            phi=0.8,
+            rho=0.4,
+            generator=generator,
+        )
         if generator != "reused":
             setting["n_hat"] = int(2 * size)
         estimate = simulate_isotropic(**setting, trials=repeats, seed=2410).estimate("accuracy")
@@ -98,7 +113,10 @@ def test_bias_shrinks_as_one_over_p(generator, capsys):
     slope, limit = covariance @ design.T @ (np.array(bias) / errors)
     slope_error, limit_error = np.sqrt(np.diag(covariance))
     with capsys.disabled():
-        print(f"\n{generator}: accuracy bias = ({slope:.3f} +- {slope_error:.3f}) / p + ({limit:.5f} +- {limit_error:.5f})")
+        print(
+            f"\n{generator}: accuracy bias = ({slope:.3f} +- {slope_error:.3f}) / p"
+            f" + ({limit:.5f} +- {limit_error:.5f})"
+        )
         for row in zip(p, trials, bias, errors, strict=True):
             print("  p = {:4d}, {:5d} trials: bias {:+.5f} +- {:.5f}".format(*row))
     assert abs(slope) > 3 * slope_error
