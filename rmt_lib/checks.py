@@ -75,6 +75,13 @@ def count(name: str, value: Any, *, low: int) -> int:
     return int(result)
 
 
+def frozen(value: Any) -> Array:
+    """A read-only float64 copy of `value`."""
+    copy = np.array(value, dtype=np.float64, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
 def generator(seed: Any) -> np.random.Generator:
     """A numpy Generator from an explicit seed: an int >= 0, a SeedSequence or a Generator."""
     if isinstance(seed, np.random.Generator | np.random.SeedSequence):

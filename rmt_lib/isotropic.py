@@ -123,9 +123,9 @@ def predict_isotropic(
     Notes
     -----
     With :math:`H = \frac1p \operatorname{tr} \hat C R` the left side of
-    :math:`\gamma G + \pi_1 G / (1 + \eta G) + k H = 1` increases from 0 to infinity with G: the solution exists and is unique. It is also concave in G (:math:`1/G` is a
-    convex function of :math:`x = 1/H`, and :math:`k H` is a sum of multiples of :math:`1/x` and
-    :math:`1/(x + \omega \eta)`), so Newton's method from the left increases to the solution.
+    :math:`\gamma G + \pi_1 G / (1 + \eta G) + k H = 1` increases from 0 to infinity with G: the solution exists and is
+    unique. It is also concave in G (:math:`1/G` is a convex function of :math:`x = 1/H`, and :math:`k H` is a sum of
+    multiples of :math:`1/x` and :math:`1/(x + \omega \eta)`), so Newton steps from the left increase to the solution.
     """
     s = Isotropic(p, n, m, mu, gamma, epsilon, phi, rho, n_hat, generator, weight)
     size = math.prod(s.shape)

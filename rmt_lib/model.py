@@ -17,12 +17,6 @@ from rmt_lib.checks import Array
 GENERATORS = ("known_mean", "held_out", "reused")
 
 
-def _frozen(array: Array) -> Array:
-    copy = np.array(array)
-    copy.flags.writeable = False
-    return copy
-
-
 @dataclass(frozen=True, eq=False)
 class Mixture:
     r"""Two-class Gaussian mixture: label y = +-1, features x = y mean + cov^{1/2} z, so u = y x ~ N(mean, cov).
@@ -69,10 +63,10 @@ class Mixture:
             eigenvalues = np.where(eigenvalues > p * np.finfo(float).eps * eigenvalues[-1], eigenvalues, 0.0)
         elif (cov < 0).any():
             raise ValueError(f"cov must be >= 0, got {cov.min():g}")
-        object.__setattr__(self, "mean", _frozen(mean))
-        object.__setattr__(self, "cov", _frozen(cov))
-        object.__setattr__(self, "eigenvalues", _frozen(eigenvalues))
-        object.__setattr__(self, "eigenvectors", None if eigenvectors is None else _frozen(eigenvectors))
+        object.__setattr__(self, "mean", checks.frozen(mean))
+        object.__setattr__(self, "cov", checks.frozen(cov))
+        object.__setattr__(self, "eigenvalues", checks.frozen(eigenvalues))
+        object.__setattr__(self, "eigenvectors", None if eigenvectors is None else checks.frozen(eigenvectors))
 
     @property
     def p(self) -> int:
@@ -81,9 +75,12 @@ class Mixture:
 
     @property
     def root(self) -> Array:
-        """F with F F' = cov: a scalar, the (p,) diagonal, or a (p, p) matrix."""
+        """The symmetric F with F F = cov: a scalar, the (p,) diagonal, or a (p, p) matrix.
+
+        Unlike other roots it is unique, so that a seed gives the same draws whatever signs the eigenvectors have.
+        """
         root = np.sqrt(self.eigenvalues)
-        return root if self.eigenvectors is None else self.eigenvectors * root
+        return root if self.eigenvectors is None else (self.eigenvectors * root) @ self.eigenvectors.T
 
 
 @dataclass(frozen=True, eq=False)
