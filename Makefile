@@ -82,8 +82,9 @@ picture: $(VENV)/installed  ## draw the picture of the README again
 	$(BIN)/python web/draw_result.py
 
 pdf: $(VENV)/installed web/assets/.ready  ## build a PDF (needs LaTeX)
-	@command -v latexmk >/dev/null && command -v xelatex >/dev/null || { echo "make pdf needs LaTeX (latexmk and xelatex); neither make book nor make test does."; exit 1; }
+	@command -v latexmk >/dev/null && command -v xelatex >/dev/null || { echo "make pdf needs LaTeX (Debian: latexmk texlive-xetex texlive-latex-extra texlive-fonts-extra tex-gyre fonts-freefont-otf xindy); neither make book nor make test does."; exit 1; }
 	$(BIN)/jupyter-book build --builder pdflatex .
+	@echo "The printed book is _build/latex/book.pdf"
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) _build build web/node_modules web/assets *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache

@@ -6,6 +6,7 @@ by dash and marker as well as by colour, so that no figure depends on colour alo
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -112,7 +113,8 @@ STYLE: Mapping[str, object] = MappingProxyType(
 def use_style() -> None:
     """Use the book's style from here on; in a notebook, also show figures as SVG, sharp at any zoom.
 
-    Call it once, in the first cell of a notebook.
+    Call it once, in the first cell of a notebook. With the environment variable RMT_LIB_PRINT=1 figures are PDF,
+    for LaTeX.
     """
     mpl.rcParams.update(STYLE)
     # IPython is looked up, not imported: the figures do not need it.
@@ -121,8 +123,10 @@ def use_style() -> None:
     if shell is not None and hasattr(shell, "kernel"):
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+        # The build of a printed book asks for PDF. The date would differ in every build.
+        kind, date = ("pdf", "CreationDate") if os.environ.get("RMT_LIB_PRINT") == "1" else ("svg", "Date")
         # Without bbox_inches="tight", the inline backend's default, all figures keep one width.
-        set_matplotlib_formats("svg", bbox_inches=None, metadata={"Date": None})
+        set_matplotlib_formats(kind, bbox_inches=None, metadata={date: None})
 
 
 def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, *, meaning: str = "theory", label: str | None = None) -> Line2D:

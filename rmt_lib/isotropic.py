@@ -48,24 +48,26 @@ class _Equation(NamedTuple):
 
     def solve(self) -> tuple[Array, Array, Array, Array]:
         """G, H, iterations and residual by Newton's method from the lower end, where it increases to the solution."""
-        trace = 1 / (self.gamma + self.direct + self.fixed + self.share)
-        trace = np.array(np.broadcast_to(trace, np.broadcast_shapes(*(value.shape for value in self))))
-        iterations = np.zeros(trace.shape, dtype=int)
+        shape = np.broadcast_shapes(*(value.shape for value in self))
+        trace, hat, residual = np.full((3, *shape), np.inf)
+        iterations = np.full(shape, MAX_ITERATIONS)
         equation, active = self, np.arange(trace.size)
-        for _ in range(MAX_ITERATIONS):
-            here = trace[active]
-            _, excess, slope = equation.evaluate(here)
+        here = np.broadcast_to(1 / (self.gamma + self.direct + self.fixed + self.share), shape)
+        for iteration in range(1, MAX_ITERATIONS + 1):
+            hat_here, excess, slope = equation.evaluate(here)
             step = -excess / slope
-            trace[active] = here + step
-            iterations[active] += 1
             moving = step > STEP_TOLERANCE * here
-            if not moving.any():
+            still = ~moving
+            done = active[still]
+            trace[done], hat[done], residual[done] = here[still], hat_here[still], np.abs(excess[still])
+            iterations[done] = iteration
+            if still.all():
                 break
-            if not moving.all():
-                active = active[moving]
+            here = here + step
+            if still.any():
+                active, here = active[moving], here[moving]
                 equation = _Equation(*(value if value.size == 1 else value[moving] for value in equation))
-        hat, excess, _ = self.evaluate(trace)
-        return trace, hat, iterations, np.abs(excess)
+        return trace, hat, iterations, residual
 
 
 def predict_isotropic(

@@ -41,7 +41,7 @@ class Frame(Protocol):
     def resolvent(self, gamma: float, loads: Array) -> Resolvent: ...
     def half(self, factor: Any, columns: Array) -> Array: ...
     def half_transpose(self, factor: Any, columns: Array) -> Array: ...
-    def rotate(self, columns: Array) -> Array: ...
+    def rotate(self, vector: Array) -> Array: ...
     def quadratic(self, w: Array) -> Array: ...
     def traces(self) -> Array: ...
 
@@ -72,8 +72,8 @@ class Spectral:
 
     half_transpose = half
 
-    def rotate(self, columns: Array) -> Array:
-        return columns if self.basis is None else (columns.T @ self.basis).T
+    def rotate(self, vector: Array) -> Array:
+        return vector if self.basis is None else vector @ self.basis
 
     def quadratic(self, w: Array) -> Array:
         """w' C_j w for each j."""
@@ -153,8 +153,8 @@ class Dense:
         result[order] = solve_triangular(lower, columns, lower=True, trans="T")
         return result
 
-    def rotate(self, columns: Array) -> Array:
-        return columns
+    def rotate(self, vector: Array) -> Array:
+        return vector
 
     def quadratic(self, w: Array) -> Array:
         """w' C_j w for each j."""
@@ -297,24 +297,26 @@ def solve(system: System) -> Solution:
     else:
         delta = _isotropic_start(system, traces)
     member = (system.index == np.arange(delta.size)[:, None]).astype(float)
-    last_size, residual = np.inf, np.inf
+    zero = traces == 0  # such a covariance decouples: delta = 0
+    last_size = residual = np.inf
     for iteration in range(1, MAX_ITERATIONS + 1):
         shrink = 1 / (1 + weight * delta[system.index])
         load = system.share * shrink
         resolvent = frame.resolvent(system.gamma, member @ load)
-        scale = np.where(delta > 0, delta, 1.0)  # a zero covariance has delta = 0 and decouples
-        tau = resolvent.second / (total * scale[:, None])
-        coupling = tau[:, :-1] * (scale * (member @ (load * shrink * weight)))
+        scale = delta + zero
+        tau = resolvent.second / (total * scale)[:, None]
+        load *= shrink
+        coupling = tau[:, :-1] * (scale * (member @ (load * weight)))
         # (T - T' delta) / delta as a sum of positive terms: nothing cancels near the interpolation threshold.
-        slack = system.gamma * tau[:, -1] + tau[:, :-1] @ (member @ (load * shrink))
-        slack[delta == 0] = 1.0
+        slack = system.gamma * tau[:, -1] + tau[:, :-1] @ (member @ load) + zero
         excess = (delta - resolvent.first / total) / scale
-        residual = float(np.abs(excess).max())
-        if (slack + excess <= 0).any():
+        residual = max(map(abs, excess.tolist()))
+        diagonal = slack + excess
+        if diagonal.min() <= 0:
             delta = upper
             continue
-        step = solve_m_matrix(coupling, slack + excess, excess)
-        size = float(np.abs(step).max())
+        step = solve_m_matrix(coupling, diagonal, excess)
+        size = max(map(abs, step.tolist()))
         # Rounding can end the descent above the tolerance; the residual then decides.
         stalled = size < 1e-6 and size >= last_size / 2
         if size <= STEP_TOLERANCE or (stalled and residual <= RESIDUAL_TOLERANCE):

@@ -51,7 +51,7 @@ class Prediction:
     Attributes
     ----------
     mean, variance
-        m = mu' w and v = w' C w of the score of a fresh signed sample, which is N(m, v).
+        Limits of m = mu' w and v = w' C w; the score w' u of a fresh signed sample is N(m, v).
     deltas
         Leave-one-out quantities delta_k, one per source along the last axis.
     iterations, residual

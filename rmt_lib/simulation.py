@@ -198,7 +198,9 @@ class _IsotropicTrial(NamedTuple):
             fitted = u.mean(axis=0)
             return fitted, (u - (fitted if centred else mean)).T / np.sqrt(samples)
         fitted = mean + rng.standard_normal(self.p) / np.sqrt(samples)
-        return fitted, _bartlett(rng, self.p, samples - centred) / np.sqrt(samples)
+        root = _bartlett(rng, self.p, samples - centred)
+        root /= np.sqrt(samples)
+        return fitted, root
 
 
 def simulate(

@@ -24,7 +24,7 @@ def predict(target: Mixture, sources: Sequence[Source], *, gamma: float) -> Pred
         \delta_k = \tfrac1N \operatorname{tr} C_k R, \quad g_k = \frac{\pi_k \omega_k}{1 + \omega_k \delta_k},
 
         \bar w = \Big(R^{-1} + \sum_k g_k \alpha_k \mu_k \mu_k'\Big)^{-1} \sum_k g_k \lambda_k \mu_k, \quad
-        m = \mu' \bar w, \quad v = \bar w' C \bar w + \sum_k b_k t_k r_k,
+        \bar m = \mu' \bar w, \quad \bar v = \bar w' C \bar w + \sum_k b_k t_k r_k,
 
     where :math:`b_k = \pi_k \omega_k^2 / (1 + \omega_k \delta_k)^2`, :math:`t = (I - B)^{-1} t^0`,
     :math:`t^0_k = \frac1N \operatorname{tr} C_k R C R`, :math:`B_{kj} = b_j \alpha_j \frac1N \operatorname{tr} C_k R
@@ -58,19 +58,20 @@ def predict(target: Mixture, sources: Sequence[Source], *, gamma: float) -> Pred
     """
     sources = check_sources(target, sources)
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
-    n = np.array([source.n for source in sources])
-    weight = np.array([source.weight for source in sources])
-    alpha = np.array([source.alpha for source in sources])
-    lam = np.array([source.lam for source in sources])
+    n, weight, right, wrong = np.array([(s.n, s.weight, s.kept_right, s.kept_wrong) for s in sources]).T
+    alpha, lam = right + wrong, right - wrong
     total = n.sum()
     pi = n / total
 
-    coordinates, index = frame([target, *(source.mixture for source in sources)])
+    mixtures = [target, *(source.mixture for source in sources)]
+    coordinates, index = frame(mixtures)
     solution = solve(System(coordinates, index[1:], pi * weight * alpha, weight, gamma, total, target.p))
     delta = solution.delta[index[1:]]
     g = pi * weight / (1 + weight * delta)
 
-    means = coordinates.rotate(np.column_stack([target.mean, *(source.mixture.mean for source in sources)]))
+    distinct = {id(mixture): mixture for mixture in mixtures}
+    rotated = {key: coordinates.rotate(mixture.mean) for key, mixture in distinct.items()}
+    means = np.column_stack([rotated[id(mixture)] for mixture in mixtures])
     factor = solution.resolvent.factor
     # Triangular coordinates of R^{1/2} mu_k: parallel means and a huge R do no harm.
     orthonormal, triangle = np.linalg.qr(coordinates.half(factor, means[:, 1:]))
@@ -81,14 +82,7 @@ def predict(target: Mixture, sources: Sequence[Source], *, gamma: float) -> Pred
 
     score = means.T @ mean_classifier
     spread = coordinates.quadratic(mean_classifier)
-    residual = sum(
-        chance * (sign - score[1:]) ** 2
-        for sign, chance in (
-            (1, np.array([source.kept_right for source in sources])),
-            (-1, np.array([source.kept_wrong for source in sources])),
-        )
-    )
-    residual = residual + alpha * spread[index[1:]]
+    residual = right * (1 - score[1:]) ** 2 + wrong * (1 + score[1:]) ** 2 + alpha * spread[index[1:]]
     b = pi * weight**2 / (1 + weight * delta) ** 2
     amplification = solution.amplify(solution.resolvent.second[:, index[0]] / total)[index[1:]]
     variance = spread[index[0]] + float(np.sum(b * amplification * residual))

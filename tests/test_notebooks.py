@@ -92,3 +92,9 @@ def test_heading_levels_are_in_order(notebook):
     levels = [len(marks) for marks in re.findall(r"(?m)^(#{1,6}) ", text)]
     assert levels and levels[0] == 1 and levels.count(1) == 1, levels
     assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), levels
+
+
+def test_a_chapter_with_a_theorem_has_a_figure_that_moves(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    if "{prf:theorem}" in text or "{prf:proposition}" in text:
+        assert any("explore" in called_names(cell) for cell in code_cells(notebook))

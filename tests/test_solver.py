@@ -271,3 +271,26 @@ def test_marchenko_pastur_density_has_the_moments_and_traces(c):
     assert (mass * x / (a + k * x) ** 2).sum() == pytest.approx(traces.r_cr, abs=1e-3)
     assert (mass * x**2 / (a + k * x) ** 2).sum() == pytest.approx(traces.cr_cr, abs=1e-3)
     assert (mass / (a + k * x) ** 2).sum() + mp.atom(c) / a**2 == pytest.approx(traces.r_r, abs=2e-2)
+
+
+@pytest.mark.parametrize("generator", ["known_mean", "held_out"])
+def test_general_theorem_given_a_fitted_generator_averages_to_the_closed_form(generator):
+    """60 fitted generators at p = 200: mean of the general theorem against the closed form, which is off by O(1/p)."""
+    rng = np.random.default_rng(2415)
+    p, n, m, n_hat = 200, 300, 900, 400
+    labels = dict(epsilon=0.2, phi=0.8, rho=0.4, weight=0.7)
+    mean = np.eye(p)[0]
+    real = Mixture(mean)
+    accuracies = []
+    for _ in range(60):
+        u = mean + rng.standard_normal((n_hat, p))
+        fitted = u.mean(axis=0) if generator == "held_out" else mean
+        synthetic = Mixture(fitted, (u - fitted).T @ (u - fitted) / n_hat)
+        accuracies.append(predict(real, [Source(real, n), Source(synthetic, m, **labels)], gamma=0.2).accuracy)
+    closed = predict_isotropic(p=p, n=n, m=m, mu=1.0, gamma=0.2, n_hat=n_hat, generator=generator, **labels)
+    error = np.std(accuracies, ddof=1) / np.sqrt(60)
+    assert abs(np.mean(accuracies) - closed.accuracy) < 3 * error + 0.2 / p
+    # The test tells the two generators apart.
+    other = "held_out" if generator == "known_mean" else "known_mean"
+    wrong = predict_isotropic(p=p, n=n, m=m, mu=1.0, gamma=0.2, n_hat=n_hat, generator=other, **labels)
+    assert abs(np.mean(accuracies) - wrong.accuracy) > 6 * error + 0.4 / p

@@ -23,8 +23,10 @@ SOCIAL_IMAGE = "social.png"
 DESCRIPTION = "Theorems, simulations and sliders on classifiers trained on real and synthetic data."
 
 
-def check_assets(app):
-    """Fail early, with the remedy, when the third-party front-end files have not been fetched."""
+def prepare_builder(app):
+    """Vector figures for LaTeX; for HTML fail early, with the remedy, without the third-party front-end files."""
+    if app.builder.format == "latex":
+        os.environ["RMT_LIB_PRINT"] = "1"
     if app.builder.format == "html" and not Path(app.srcdir, "web", "assets", ".ready").exists():
         raise ExtensionError("web/assets is missing: run `make assets` first")
 
@@ -171,7 +173,7 @@ def draw_social_image(app, error):
 def setup(app):
     app.add_node(theorem_index)
     app.add_directive("theorem-index", TheoremIndex)
-    app.connect("builder-inited", check_assets)
+    app.connect("builder-inited", prepare_builder)
     app.connect("doctree-read", unique_ids)
     app.connect("doctree-read", bold_proof)
     app.connect("doctree-resolved", fill_theorem_index)

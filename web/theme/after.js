@@ -33,26 +33,34 @@ function mendTheme() {
   }
 }
 
-function focusWideBoxes() {
-  for (const box of document.querySelectorAll("div.math, pre, div.cell_output .output, .pst-scrollable-table-container")) {
-    const wide = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
-    if (wide) box.setAttribute("tabindex", "0");
-    else box.removeAttribute("tabindex");
+// Boxes change with the window, with the formulas in them, and when a reader unfolds the code.
+const wideBoxes = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const wide = target.scrollWidth > target.clientWidth + 1 && getComputedStyle(target).overflowX !== "visible";
+    if (wide) target.setAttribute("tabindex", "0");
+    else target.removeAttribute("tabindex");
   }
-}
+});
 
 // A search from a file cannot fetch the pages it found; their titles have to do.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
-mendTheme();
-new MutationObserver(() => {
+// Once a frame at most: widgets and formulas arrive in thousands of steps.
+let scheduled = false;
+function mend() {
+  scheduled = false;
   nameWidgets();
   mendTheme();
+}
+mend();
+new MutationObserver(() => {
+  if (!scheduled) requestAnimationFrame(mend);
+  scheduled = true;
 }).observe(document.body, {
   subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ["aria-valuetext"],
 });
-window.addEventListener("resize", focusWideBoxes);
-window.addEventListener("load", () => {
-  focusWideBoxes();
-  window.MathJax?.startup?.promise?.then(focusWideBoxes);
+window.addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  for (const box of document.querySelectorAll("div.math, pre, div.cell_output .output, .pst-scrollable-table-container"))
+    wideBoxes.observe(box);
 });
