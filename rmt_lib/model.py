@@ -206,7 +206,7 @@ class Isotropic:
         }
         known = np.isin(values["generator"], GENERATORS)
         if not known.all():
-            first = values["generator"][~known].flat[0]
+            first = values["generator"][~known].tolist()[0]
             raise ValueError(f"generator must be one of {', '.join(GENERATORS)}, got {first!r}")
         try:
             broadcast = np.broadcast_arrays(*values.values())

@@ -56,6 +56,11 @@ class Prediction:
         Leave-one-out quantities delta_k, one per source along the last axis.
     iterations, residual
         Steps of the fixed-point solver and the relative residual it stopped at.
+
+    Raises
+    ------
+    ValueError
+        Mean, variance or deltas that are not finite: an input far outside any reasonable range has overflowed.
     """
 
     mean: Array
@@ -63,6 +68,11 @@ class Prediction:
     deltas: Array
     iterations: Array
     residual: Array
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "variance", "deltas"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} must be finite: an input is too extreme for double precision")
 
     @property
     def accuracy(self) -> Array:

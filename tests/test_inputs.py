@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rmt_lib import Mixture, Source, predict, predict_isotropic, simulate, simulate_isotropic
+from rmt_lib import ConvergenceError, Mixture, Source, predict, predict_isotropic, simulate, simulate_isotropic
 from rmt_lib import marchenko_pastur as mp
 
 MIXTURE = Mixture([1.0, 0.0])
@@ -111,6 +111,7 @@ def test_training_data(call):
         (dict(weight=0), "weight must be > 0"),
         (dict(generator="fresh"), "generator must be one of known_mean, held_out, reused, got"),
         (dict(generator=None), "generator must be one of known_mean, held_out, reused, got None"),
+        (dict(generator=5), "generator must be one of known_mean, held_out, reused, got 5"),
         (dict(generator="reused", n_hat=10), "n_hat is not used with generator 'reused'"),
         (dict(generator="reused", n=0), "n must be >= 1 with generator 'reused'"),
     ],
@@ -187,3 +188,11 @@ def test_arguments_are_not_changed_and_cannot_be():
     assert mixture.mean[0] == 1
     with pytest.raises(ValueError, match="read-only"):
         mixture.mean[0] = 7
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_overflow_is_an_error():
+    with pytest.raises(ValueError, match="must be finite: an input is too extreme"):
+        predict_isotropic(**{**ISOTROPIC, "mu": 1e200})
+    with pytest.raises((ValueError, ConvergenceError)):
+        predict(Mixture([1e200, 0.0]), [Source(Mixture([1e200, 0.0]), 5)], gamma=1e-300)
