@@ -221,8 +221,14 @@ def move_sliders(page, figure):
     return len(sliders)
 
 
-def move_menu(page, figure, menu):
-    """Choose every entry of a menu: it shows another picture, or another set of sliders, which then move."""
+def visible_menus(figure, known=()):
+    """The menus of a figure that a reader sees now, without the known ones."""
+    menus = [menu for menu in figure.query_selector_all("select") if menu.is_visible()]
+    return [menu for menu in menus if not any(menu.evaluate("(menu, other) => menu === other", one) for one in known)]
+
+
+def move_menu(page, figure, menu, known):
+    """Choose every entry of a menu: it shows another picture, or other sliders and menus, which then move."""
     first = menu.evaluate("menu => menu.selectedIndex")
     pictures, sliders = menu.evaluate(PICTURES), menu.evaluate(SLIDERS)
     for index in range(menu.evaluate("menu => menu.options.length")):
@@ -236,6 +242,8 @@ def move_menu(page, figure, menu):
         )
         if menu.evaluate(SLIDERS) != sliders:
             move_sliders(page, figure)
+            for inner in visible_menus(figure, known):
+                move_menu(page, figure, inner, [*known, inner])
     menu.select_option(index=first)
     page.wait_for_function(f"([menu, before]) => ({PICTURES})(menu) === before", arg=[menu, pictures], timeout=20_000)
 
@@ -248,10 +256,10 @@ def test_controls_change_what_is_shown(visit, page):
     figures = seen.page.query_selector_all(".cell:has(.lm-Widget)")
     assert figures
     for figure in figures:
-        menus = [menu for menu in figure.query_selector_all("select") if menu.is_visible()]
+        menus = visible_menus(figure)
         assert move_sliders(seen.page, figure) + len(menus) > 0, "a widget without a control, say a progress bar"
         for menu in menus:
-            move_menu(seen.page, figure, menu)
+            move_menu(seen.page, figure, menu, menus)
         others = figure.query_selector_all(".lm-Widget :is(input, textarea, button)")
         assert not [node.evaluate("node => node.outerHTML.slice(0, 200)") for node in others if node.is_visible()]
     assert not seen.troubles, "\n".join(seen.troubles)
