@@ -24,11 +24,9 @@ DESCRIPTION = "Theorems, simulations and sliders on classifiers trained on real 
 
 
 def prepare_builder(app):
-    """Several processes, vector figures for LaTeX; for HTML fail early, with the remedy, without the third-party front-end files."""
+    """Vector figures for LaTeX; for HTML fail early, with the remedy, without the third-party front-end files."""
     if app.builder.format == "latex":
         os.environ["RMT_LIB_PRINT"] = "1"
-    # Notebooks run side by side, which Sphinx can do and jupyter-book has no option for.
-    app.parallel = max(app.parallel, min(4, os.cpu_count() or 1))
     if app.builder.format == "html" and not Path(app.srcdir, "web", "assets", ".ready").exists():
         raise ExtensionError("web/assets is missing: run `make assets` first")
 
