@@ -70,7 +70,7 @@ test: book  ## build the book and run every test
 	RMT_BOOK_REQUIRED=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax tests $(NOTEBOOKS)
 
 bench: $(VENV)/installed  ## run the benchmarks
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+	$(BIN)/python -m pytest -s benchmarks --benchmark-only --benchmark-columns=min,median,rounds
 
 lab: $(VENV)/installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab chapters
