@@ -93,7 +93,7 @@ def test_isotropic_predictions_against_a_loop(benchmark):
         ]
 
     np.testing.assert_allclose(loop(), prediction.deltas[:looped], rtol=1e-6)
-    ratio = (best_time(loop, 2) / looped) / (best_time(lambda: predict_isotropic(**setting), 3) / size)
+    ratio = (best_time(loop, 4) / looped) / (best_time(lambda: predict_isotropic(**setting), 15) / size)
     check("plain Python loop / predict_isotropic, per setting", ratio, ">=", 50)
 
 

@@ -13,6 +13,7 @@ from rmt_lib.model import Isotropic
 from rmt_lib.results import ConvergenceError, Prediction
 
 MAX_ITERATIONS = 200
+FREE_STEPS = 3  # taken by all settings: few converge earlier, and sorting them out costs more
 STEP_TOLERANCE = 1e-14
 RESIDUAL_TOLERANCE = 1e-9
 BLOCK = 8192  # settings worked on at a time: their arrays stay in the processor's cache
@@ -53,7 +54,10 @@ class _Equation(NamedTuple):
         iterations = np.full(shape, MAX_ITERATIONS)
         equation, active = self, np.arange(trace.size)
         here = np.broadcast_to(1 / (self.gamma + self.direct + self.fixed + self.share), shape)
-        for iteration in range(1, MAX_ITERATIONS + 1):
+        for _ in range(FREE_STEPS):
+            _, excess, slope = self.evaluate(here)
+            here = here - excess / slope
+        for iteration in range(FREE_STEPS + 1, MAX_ITERATIONS + 1):
             hat_here, excess, slope = equation.evaluate(here)
             step = -excess / slope
             moving = step > STEP_TOLERANCE * here
