@@ -7,6 +7,7 @@ s = +1 (right) or -1 (flipped), because the ridge classifier depends on x and it
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from rmt_lib import checks
 from rmt_lib.checks import Array
 
 GENERATORS = ("known_mean", "held_out", "reused")
+
+
+def apply(factor: Array, columns: Array) -> Array:
+    """The matrix that `factor` stands for (a scalar, a diagonal or a full matrix) times `columns`."""
+    return factor @ columns if factor.ndim == 2 else factor[..., None] * columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +79,14 @@ class Mixture:
         """Dimension."""
         return self.mean.size
 
-    @property
+    @cached_property
     def root(self) -> Array:
         """The symmetric F with F F = cov: a scalar, the (p,) diagonal, or a (p, p) matrix.
 
         Unlike other roots it is unique, so that a seed gives the same draws whatever signs the eigenvectors have.
         """
         root = np.sqrt(self.eigenvalues)
-        return root if self.eigenvectors is None else (self.eigenvectors * root) @ self.eigenvectors.T
+        return checks.frozen(root if self.eigenvectors is None else (self.eigenvectors * root) @ self.eigenvectors.T)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import get_lapack_funcs, qr, solve_triangular
 
 from rmt_lib.checks import Array
-from rmt_lib.model import Mixture
+from rmt_lib.model import Mixture, apply
 from rmt_lib.results import ConvergenceError
 
 MAX_ITERATIONS = 200
@@ -95,7 +95,7 @@ class Dense:
         return self.mixtures[0].p
 
     def _times(self, j: int, matrix: Array) -> Array:
-        return _apply(self.mixtures[j].cov, matrix)
+        return apply(self.mixtures[j].cov, matrix)
 
     def resolvent(self, gamma: float, loads: Array) -> Resolvent:
         """By Cholesky where R^{-1} is well conditioned, else by QR of its factors."""
@@ -128,7 +128,7 @@ class Dense:
         holds to the square of the condition number that Cholesky allows.
         """
         eye = np.eye(self.p)
-        roots = [_apply(mixture.root, eye) for mixture in self.mixtures]
+        roots = [apply(mixture.root, eye) for mixture in self.mixtures]
         rows = np.vstack([np.sqrt(gamma) * eye, *(np.sqrt(a) * root.T for a, root in zip(loads, roots, strict=True))])
         rows = rows[np.argsort(-np.abs(rows).max(axis=1))]
         upper, order = qr(rows, mode="r", pivoting=True)
@@ -170,11 +170,6 @@ class Dense:
         orders = [np.argsort(j * golden * np.arange(self.p) % 1, stable=True) for j in range(len(self.mixtures))]
         spectra = [np.broadcast_to(mixture.eigenvalues, self.p) for mixture in self.mixtures]
         return Spectral(np.array([values[order] for values, order in zip(spectra, orders, strict=True)]), 1)
-
-
-def _apply(factor: Array, columns: Array) -> Array:
-    """The matrix that `factor` stands for (scalar, diagonal or full) times columns."""
-    return factor @ columns if factor.ndim == 2 else factor[..., None] * columns
 
 
 def frame(mixtures: Sequence[Mixture]) -> tuple[Frame, Array]:

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
-from rmt_lib.model import Isotropic, Mixture, Source, check_sources
+from rmt_lib.model import Isotropic, Mixture, Source, apply, check_sources
 from rmt_lib.progress import progress
 from rmt_lib.results import Simulation
 
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
         """root times `columns` (width, k)."""
         if self.triangular:
             return dtrmm(1.0, self.root, columns, lower=1, overwrite_b=1)
-        return self.root @ columns if self.root.ndim == 2 else self.root[..., None] * columns
+        return apply(self.root, columns)
 
 
 class _Training:
