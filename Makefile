@@ -14,13 +14,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # No progress bars in recorded outputs. One BLAS thread: tests run side by side, and small matrices gain nothing from two.
 book test notebooks pdf: export TQDM_DISABLE := 1
-book test notebooks pdf: export OPENBLAS_NUM_THREADS := 1
+book test experiments notebooks pdf: export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets book serve test bench lab notebooks picture pdf clean
+.PHONY: help setup assets book serve test bench experiments lab notebooks picture pdf clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 # Stamps: each step below runs again only when what it was made from has changed.
 $(VENV)/installed: requirements.txt pyproject.toml
@@ -71,6 +71,10 @@ test: book  ## build the book and run every test
 
 bench: $(VENV)/installed  ## run the benchmarks
 	$(BIN)/python -m pytest -s benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+
+WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
+experiments: $(VENV)/installed  ## run the stored experiments again
+	$(BIN)/python -m experiments --workers $(WORKERS)
 
 lab: $(VENV)/installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab chapters

@@ -11,6 +11,8 @@ from urllib.parse import urlparse
 
 import numpy as np
 from docutils import nodes
+from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
@@ -29,6 +31,23 @@ def prepare_builder(app):
         os.environ["RMT_LIB_PRINT"] = "1"
     if app.builder.format == "html" and not Path(app.srcdir, "web", "assets", ".ready").exists():
         raise ExtensionError("web/assets is missing: run `make assets` first")
+
+
+def run_notebooks(app, env, docnames):
+    """Run the notebooks that are about to be read side by side, where Sphinx would take one after another.
+
+    What fails here is not in the cache: it is run again when it is read, and that reports it.
+    """
+    config = env.mystnb_config
+    if config.execution_mode != "cache":
+        return
+    cache = get_cache(config.execution_cache_path)
+    # Always anew: the cache does not see a change of the library.
+    cache.clear_cache()
+    for path in map(Path, map(env.doc2path, docnames)):
+        if path.suffix == ".ipynb":
+            cache.add_nb_to_project(str(path))
+    load_executor("local-parallel", cache).run_and_cache(timeout=config.execution_timeout)
 
 
 def unique_ids(app, doctree):
@@ -174,6 +193,7 @@ def setup(app):
     app.add_node(theorem_index)
     app.add_directive("theorem-index", TheoremIndex)
     app.connect("builder-inited", prepare_builder)
+    app.connect("env-before-read-docs", run_notebooks)
     app.connect("doctree-read", unique_ids)
     app.connect("doctree-read", bold_proof)
     app.connect("doctree-resolved", fill_theorem_index)

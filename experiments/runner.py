@@ -1,0 +1,196 @@
+"""How an experiment is run, stored beside its script, and read back by the chapters.
+
+A script `experiments/NAME.py` defines `EXPERIMENT = Experiment(name="NAME", ...)`: a list of settings and a function
+that measures one of them. The result, `experiments/NAME.csv`, has a row for each setting, under comments that say from
+which script, seed, trials and versions it comes and how long it took. A row depends on the experiment's seed and its
+own number alone: not on the other rows, not on the number of workers, not on whether a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import itertools
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+from rmt_lib import Simulation
+from rmt_lib.progress import progress
+
+FOLDER = Path(__file__).parent
+Setting = Mapping[str, Any]
+Measure = Callable[[Setting, int, np.random.SeedSequence], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What to measure.
+
+    Attributes
+    ----------
+    name
+        Name of the script, without `.py`.
+    seed
+        Of the whole experiment; row i draws from `SeedSequence(seed, spawn_key=(i,))`.
+    trials
+        Repetitions of each setting in the stored result.
+    settings
+        One mapping of parameters for each row, all with the same keys.
+    measure
+        Called as `measure(setting, trials, seed)`, gives the measured columns of a row. A function at the top level
+        of the script, so that another process can call it.
+    """
+
+    name: str
+    seed: int
+    trials: int
+    settings: Sequence[Setting]
+    measure: Measure
+
+    def row(self, number: int, trials: int | None = None) -> dict[str, Any]:
+        """Setting and measurement of one row; `trials` fewer than stored make a small run of the same script."""
+        seed = np.random.SeedSequence(self.seed, spawn_key=(number,))
+        setting = self.settings[number]
+        return {**setting, **self.measure(setting, self.trials if trials is None else trials, seed)}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A stored result: `table["accuracy"]` is a column, `table.where(p=50)` the rows where p is 50."""
+
+    columns: Mapping[str, np.ndarray]
+    provenance: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def where(self, **values: Any) -> Table:
+        """The rows with these values; ValueError if there is none."""
+        chosen = np.all([self.columns[name] == value for name, value in values.items()], axis=0)
+        if not chosen.any():
+            raise ValueError(f"no row has {values}")
+        return Table({name: column[chosen] for name, column in self.columns.items()}, self.provenance)
+
+
+def summary(simulation: Simulation) -> dict[str, float]:
+    """Mean over trials and standard error of mean, variance and accuracy, as columns of a row."""
+    columns = {}
+    for name in ("mean", "variance", "accuracy"):
+        columns[name], columns[f"{name}_se"] = simulation.estimate(name)
+    return columns
+
+
+def names() -> list[str]:
+    """The experiments there are."""
+    return sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "__main__", "runner"})
+
+
+def load(name: str) -> Experiment:
+    """The experiment of `experiments/NAME.py`."""
+    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+
+
+def read(name: str) -> Table:
+    """The stored result of an experiment; FileNotFoundError tells how to make it."""
+    path = FOLDER / f"{name}.csv"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run python -m experiments {name}")
+    with path.open(encoding="utf8", newline="") as file:
+        provenance = {}
+        for line in file:
+            if not line.startswith("# "):
+                break
+            key, _, value = line[2:].strip().partition(": ")
+            provenance[key] = value
+        header = next(csv.reader([line]))
+        columns = zip(header, zip(*csv.reader(file), strict=True), strict=True)
+        return Table({name: _column(values) for name, values in columns}, provenance)
+
+
+def store(experiment: Experiment, *, executor: Executor | None = None) -> Path:
+    """Run all of an experiment and write its result; what an interrupted run had finished is not run again."""
+    path = FOLDER / f"{experiment.name}.csv"
+    unfinished = path.with_suffix(".partial")
+    provenance = {
+        "script": f"experiments/{experiment.name}.py",
+        "seed": experiment.seed,
+        "trials": experiment.trials,
+        "versions": f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}",
+    }
+    key = json.dumps([provenance, [dict(setting) for setting in experiment.settings]])
+    finished = _finished(unfinished, key)
+    rows: dict[int, dict[str, Any]] = {}
+    total = 0.0
+    with (
+        progress(total=len(experiment.settings), desc=experiment.name, unit="row") as bar,
+        unfinished.open("w", encoding="utf8") as file,
+    ):
+        file.write(key + "\n")
+        for number, row, seconds in itertools.chain(finished, _run(experiment, finished, executor)):
+            rows[number] = row
+            total += seconds
+            file.write(json.dumps([number, row, seconds]) + "\n")
+            file.flush()
+            bar.update()
+    provenance["seconds"] = f"{total:.0f}"
+    with path.open("w", encoding="utf8", newline="") as file:
+        file.writelines(f"# {name}: {value}\n" for name, value in provenance.items())
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for _, row in sorted(rows.items()):
+            writer.writerow({name: v if isinstance(v, str) else f"{v:.12g}" for name, v in row.items()})
+    unfinished.unlink()
+    return path
+
+
+Result = tuple[int, dict[str, Any], float]
+"""Number of the row, the row, seconds it took."""
+
+
+def _finished(path: Path, key: str) -> list[Result]:
+    """What an interrupted run of the same experiment has left."""
+    lines = path.read_text("utf8").split("\n") if path.exists() else [""]
+    # The last line is empty, or was cut short.
+    return [tuple(json.loads(line)) for line in lines[1:-1]] if lines[0] == key else []
+
+
+def _run(experiment: Experiment, finished: Sequence[Result], executor: Executor | None) -> Iterator[Result]:
+    """The rows that are not finished, in order of completion."""
+    done = {number for number, _, _ in finished}
+    missing = [number for number in range(len(experiment.settings)) if number not in done]
+    if executor is None:
+        yield from (_timed(experiment, number) for number in missing)
+    else:
+        futures = [executor.submit(_timed, experiment, number) for number in missing]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        finally:
+            # After a failure or an interrupt, what has not started need not run.
+            for future in futures:
+                future.cancel()
+
+
+def _timed(experiment: Experiment, number: int) -> Result:
+    start = time.perf_counter()
+    row = experiment.row(number)
+    return number, row, time.perf_counter() - start
+
+
+def _column(values: Sequence[str]) -> np.ndarray:
+    """Numbers where all values are numbers, else text."""
+    try:
+        return np.array(values, dtype=float)
+    except ValueError:
+        return np.array(values)
