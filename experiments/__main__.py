@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
@@ -25,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error(f"NAME must be one of {', '.join(known)}, got {name!r}")
     if options.workers < 1:
         parser.error(f"--workers must be >= 1, got {options.workers}")
-    with ProcessPoolExecutor(options.workers) if options.workers > 1 else contextlib.nullcontext() as executor:
+    # One bar of rows: those of the workers would write over each other.
+    quiet = {"initializer": os.environ.setdefault, "initargs": ("TQDM_DISABLE", "1")}
+    pool = ProcessPoolExecutor(options.workers, **quiet) if options.workers > 1 else contextlib.nullcontext()
+    with pool as executor:
         for name in options.names or known:
             print(f"{store(load(name), executor=executor)} written", flush=True)
 
