@@ -19,7 +19,7 @@ RESIDUAL_TOLERANCE = 1e-9
 BLOCK = 8192  # settings worked on at a time: their arrays stay in the processor's cache
 
 
-class _Equation(NamedTuple):
+class Equation(NamedTuple):
     """gamma G + direct G / (1 + ratio G) + z(G) = 1 for G = (1/p) tr R, with H = (1/p) tr C_hat R:
 
     z = fixed H + share H / (1 + reach H) and H = G (1 - c z), where z = 1 - a G is k H.
@@ -70,7 +70,7 @@ class _Equation(NamedTuple):
             here = here + step
             if still.any():
                 active, here = active[moving], here[moving]
-                equation = _Equation(*(value if value.size == 1 else value[moving] for value in equation))
+                equation = Equation(*(value if value.size == 1 else value[moving] for value in equation))
         return trace, hat, iterations, residual
 
 
@@ -158,9 +158,7 @@ def _predict(s: Isotropic) -> tuple[Array, Array, Array, Array, Array]:
     # A reused real sample enters through C_hat, any other through the identity.
     fixed, direct = np.where(reused, pi_real, 0.0), np.where(reused, 0.0, pi_real)
     share = alpha * pi_synthetic * s.weight
-    trace, hat_trace, iterations, residual = _Equation(
-        s.gamma, direct, fixed, share, c, ratio, s.weight * ratio
-    ).solve()
+    trace, hat_trace, iterations, residual = Equation(s.gamma, direct, fixed, share, c, ratio, s.weight * ratio).solve()
     delta_real, delta_synthetic = ratio * trace, ratio * hat_trace
     g_real = direct / (1 + delta_real)
     g_synthetic = pi_synthetic * s.weight / (1 + s.weight * delta_synthetic)

@@ -19,7 +19,7 @@ import numpy as np
 
 from rmt_lib import checks, marchenko_pastur
 from rmt_lib.checks import Array
-from rmt_lib.isotropic import RESIDUAL_TOLERANCE, _Equation
+from rmt_lib.isotropic import RESIDUAL_TOLERANCE, Equation
 from rmt_lib.model import Isotropic, Mixture, Source, check_sources
 from rmt_lib.resolvent import System, frame, solve
 from rmt_lib.results import ConvergenceError, Prediction, accuracy_of
@@ -138,7 +138,7 @@ def predict_closed_form(
     alpha, lam = right + wrong, right - wrong
     inside = np.where(alpha > 0, alpha, 1.0) if pruning else 1.0
 
-    equation = _Equation(s.gamma, real, np.zeros(1), alpha * synthetic, c, ratio, inside * ratio)
+    equation = Equation(s.gamma, real, np.zeros(1), alpha * synthetic, c, ratio, inside * ratio)
     trace, hat_trace, iterations, residual = equation.solve()
     if not (residual <= RESIDUAL_TOLERANCE).all():
         raise ConvergenceError(int(iterations.max()), float(residual.max()))

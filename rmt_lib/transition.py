@@ -11,8 +11,9 @@ from scipy.special import ndtr
 from rmt_lib import checks, marchenko_pastur
 from rmt_lib.checks import Array
 from rmt_lib.isotropic import predict_isotropic
+from rmt_lib.model import GENERATORS
 
-GENERATORS = ("known_mean", "held_out")
+ALLOWED = tuple(generator for generator in GENERATORS if generator != "reused")  # it needs real training data
 
 
 def critical_noise(*, phi: Any, rho: Any) -> Array:
@@ -169,9 +170,9 @@ def _kept_at_critical_noise(phi: Array, rho: Array) -> Array:
 
 def _is_held_out(generator: Any) -> NDArray[np.bool_]:
     generator = np.asarray(generator)
-    unknown = generator[~np.isin(generator, GENERATORS)]
+    unknown = generator[~np.isin(generator, ALLOWED)]
     if unknown.size:
         raise ValueError(
-            f"generator must be one of {', '.join(GENERATORS)} without real data, got {unknown.tolist()[0]!r}"
+            f"generator must be one of {', '.join(ALLOWED)} without real data, got {unknown.tolist()[0]!r}"
         )
     return generator == "held_out"
