@@ -15,7 +15,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import numpy as np
 import scipy
 
 from rmt_lib import Simulation
+from rmt_lib.execution import in_order_of_completion
 from rmt_lib.progress import progress
 
 FOLDER = Path(__file__).parent
@@ -169,17 +170,8 @@ def _finished(path: Path, key: str) -> list[Result]:
 def _run(experiment: Experiment, finished: Sequence[Result], executor: Executor | None) -> Iterator[Result]:
     """The rows that are not finished, in order of completion."""
     done = {number for number, _, _ in finished}
-    missing = [number for number in range(len(experiment.settings)) if number not in done]
-    if executor is None:
-        yield from (_timed(experiment, number) for number in missing)
-    else:
-        futures = [executor.submit(_timed, experiment, number) for number in missing]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        finally:
-            # After a failure or an interrupt, what has not started need not run.
-            for future in futures:
-                future.cancel()
+    missing = [(experiment, number) for number in range(len(experiment.settings)) if number not in done]
+    return (result for _, result in in_order_of_completion(_timed, missing, executor))
 
 
 def _timed(experiment: Experiment, number: int) -> Result:

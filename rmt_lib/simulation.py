@@ -7,8 +7,8 @@ trial draws these directly (Bartlett's decomposition) at a cost that does not gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
+from rmt_lib.execution import in_order_of_completion
 from rmt_lib.model import Isotropic, Mixture, Source, apply, check_sources
 from rmt_lib.progress import progress
 from rmt_lib.results import Simulation
@@ -332,24 +333,8 @@ def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Sim
         progress(total=len(generators), desc="simulating", unit="trial") as bar,
         _blas().limit(limits=1, user_api="blas"),
     ):
-        for i, result in _in_order_of_completion(trial, chunks, executor):
+        for i, result in in_order_of_completion(_run_chunk, [(trial, chunk) for chunk in chunks], executor):
             results[i] = result
             bar.update(len(result))
     mean, variance = np.array([pair for result in results for pair in result]).T
     return Simulation(mean, variance)
-
-
-def _in_order_of_completion(
-    trial: Trial, chunks: Sequence[Sequence[np.random.Generator]], executor: Executor | None
-) -> Iterator[tuple[int, list[tuple[float, float]]]]:
-    if executor is None:
-        yield from ((i, _run_chunk(trial, chunk)) for i, chunk in enumerate(chunks))
-        return
-    futures = {executor.submit(_run_chunk, trial, chunk): i for i, chunk in enumerate(chunks)}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        # After a failure or an interrupt, what has not started need not run.
-        for future in futures:
-            future.cancel()
