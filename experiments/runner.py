@@ -1,15 +1,17 @@
 """How an experiment is run, stored beside its script, and read back by the chapters.
 
 A script `experiments/NAME.py` defines `EXPERIMENT = Experiment(name="NAME", ...)`: a list of settings and a function
-that measures one of them. The result, `experiments/NAME.csv`, has a row for each setting, under comments that say from
-which script, seed, trials and versions it comes and how long it took. A row depends on the experiment's seed and its
-own number alone: not on the other rows, not on the number of workers, not on whether a run was interrupted.
+that measures one of them. The result, `experiments/NAME.csv`, has a row for each setting (or several, where one run
+measures a whole curve), under comments that say from which script, seed, trials and versions it comes and how long it
+took. A measurement depends on the experiment's seed and the number of its setting alone: not on the other settings, not
+on the number of workers, not on whether a run was interrupted.
 """
 
 from __future__ import annotations
 
 import csv
 import importlib
+import importlib.metadata
 import itertools
 import json
 import platform
@@ -21,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
 
 from rmt_lib import Simulation
 from rmt_lib.execution import in_order_of_completion
@@ -29,7 +30,8 @@ from rmt_lib.progress import progress
 
 FOLDER = Path(__file__).parent
 Setting = Mapping[str, Any]
-Measure = Callable[[Setting, int, np.random.SeedSequence], Mapping[str, float]]
+Row = dict[str, Any]
+Measure = Callable[[Setting, int, np.random.SeedSequence], Mapping[str, Any] | Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class Experiment:
     name
         Name of the script, without `.py`.
     seed
-        Of the whole experiment; row i draws from `SeedSequence(seed, spawn_key=(i,))`.
+        Of the whole experiment; setting i draws from `SeedSequence(seed, spawn_key=(i,))`.
     trials
         Repetitions of each setting in the stored result.
     settings
-        One mapping of parameters for each row, all with the same keys.
+        Mappings of parameters, all with the same keys.
     measure
-        Called as `measure(setting, trials, seed)`, gives the measured columns of a row. A function at the top level
-        of the script, so that another process can call it.
+        Called as `measure(setting, trials, seed)`, gives the measured columns of a row, or a list of them for several
+        rows. A function at the top level of the script, so that another process can call it.
+    packages
+        What the result depends on besides numpy and scipy; their versions are stored, too.
     """
 
     name: str
@@ -56,12 +60,14 @@ class Experiment:
     trials: int
     settings: Sequence[Setting]
     measure: Measure
+    packages: tuple[str, ...] = ()
 
-    def row(self, number: int, trials: int | None = None) -> dict[str, Any]:
-        """Setting and measurement of one row; `trials` fewer than stored make a small run of the same script."""
+    def rows(self, number: int, trials: int | None = None) -> list[Row]:
+        """Rows of one setting; `trials` fewer than stored make a small run of the same script."""
         seed = np.random.SeedSequence(self.seed, spawn_key=(number,))
         setting = self.settings[number]
-        return {**setting, **self.measure(setting, self.trials if trials is None else trials, seed)}
+        measured = self.measure(setting, self.trials if trials is None else trials, seed)
+        return [{**setting, **row} for row in ([measured] if isinstance(measured, Mapping) else measured)]
 
 
 @dataclass(frozen=True)
@@ -124,40 +130,45 @@ def store(experiment: Experiment, *, executor: Executor | None = None) -> Path:
     """Run all of an experiment and write its result; what an interrupted run had finished is not run again."""
     path = FOLDER / f"{experiment.name}.csv"
     unfinished = path.with_suffix(".partial")
+    packages = ("numpy", "scipy", *experiment.packages)
     provenance = {
         "script": f"experiments/{experiment.name}.py",
         "seed": experiment.seed,
         "trials": experiment.trials,
-        "versions": f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}",
+        "versions": ", ".join([f"Python {platform.python_version()}", *map(_version, packages)]),
     }
     key = json.dumps([provenance, [dict(setting) for setting in experiment.settings]])
     finished = _finished(unfinished, key)
-    rows: dict[int, dict[str, Any]] = {}
+    measured: dict[int, list[Row]] = {}
     total = 0.0
     with (
-        progress(total=len(experiment.settings), desc=experiment.name, unit="row") as bar,
+        progress(total=len(experiment.settings), desc=experiment.name, unit="setting") as bar,
         unfinished.open("w", encoding="utf8") as file,
     ):
         file.write(key + "\n")
-        for number, row, seconds in itertools.chain(finished, _run(experiment, finished, executor)):
-            rows[number] = row
+        for number, rows, seconds in itertools.chain(finished, _run(experiment, finished, executor)):
+            measured[number] = rows
             total += seconds
-            file.write(json.dumps([number, row, seconds]) + "\n")
+            file.write(json.dumps([number, rows, seconds]) + "\n")
             file.flush()
             bar.update()
     provenance["seconds"] = f"{total:.0f}"
     with path.open("w", encoding="utf8", newline="") as file:
         file.writelines(f"# {name}: {value}\n" for name, value in provenance.items())
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=list(measured[0][0]), lineterminator="\n")
         writer.writeheader()
-        for _, row in sorted(rows.items()):
+        for row in itertools.chain.from_iterable(measured[number] for number in sorted(measured)):
             writer.writerow({name: v if isinstance(v, str) else f"{v:.12g}" for name, v in row.items()})
     unfinished.unlink()
     return path
 
 
-Result = tuple[int, dict[str, Any], float]
-"""Number of the row, the row, seconds it took."""
+Result = tuple[int, list[Row], float]
+"""Number of the setting, its rows, seconds they took."""
+
+
+def _version(package: str) -> str:
+    return f"{package} {importlib.metadata.version(package)}"
 
 
 def _finished(path: Path, key: str) -> list[Result]:
@@ -168,7 +179,7 @@ def _finished(path: Path, key: str) -> list[Result]:
 
 
 def _run(experiment: Experiment, finished: Sequence[Result], executor: Executor | None) -> Iterator[Result]:
-    """The rows that are not finished, in order of completion."""
+    """The settings that are not finished, in order of completion."""
     done = {number for number, _, _ in finished}
     missing = [(experiment, number) for number in range(len(experiment.settings)) if number not in done]
     return (result for _, result in in_order_of_completion(_timed, missing, executor))
@@ -176,8 +187,8 @@ def _run(experiment: Experiment, finished: Sequence[Result], executor: Executor 
 
 def _timed(experiment: Experiment, number: int) -> Result:
     start = time.perf_counter()
-    row = experiment.row(number)
-    return number, row, time.perf_counter() - start
+    rows = experiment.rows(number)
+    return number, rows, time.perf_counter() - start
 
 
 def _column(values: Sequence[str]) -> np.ndarray:

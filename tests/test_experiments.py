@@ -39,13 +39,24 @@ def test_a_result_can_be_read_back(folder):
     runner.store(made)
     table = runner.read("made_up")
     assert len(table) == 5
-    expected = [made.row(i)["value"] for i in range(5)]
+    expected = [made.rows(i)[0]["value"] for i in range(5)]
     np.testing.assert_allclose(table["value"], expected, rtol=1e-11)
     assert table["fails"].tolist() == ["no"] * 5
     assert table.where(scale=1.5)["value"] == pytest.approx(expected[1])
     assert table.provenance["seed"] == "2410" and table.provenance["script"] == "experiments/made_up.py"
     with pytest.raises(ValueError, match="no row has {'scale': 7}"):
         table.where(scale=7)
+
+
+def test_one_setting_can_give_several_rows(folder):
+    def curve(setting, trials, seed):
+        return [{"m": m, "value": setting["scale"] * m} for m in (1, 2, 3)]
+
+    runner.store(runner.Experiment("made_up", 2410, 10, experiment(2).settings, curve, packages=("tqdm",)))
+    table = runner.read("made_up")
+    np.testing.assert_array_equal(table["value"], [1, 2, 3, 1.5, 3, 4.5])
+    np.testing.assert_array_equal(table.where(m=2)["scale"], [1, 1.5])
+    assert ", tqdm 4." in table.provenance["versions"]
 
 
 def test_workers_do_not_change_the_result(folder):
@@ -67,7 +78,7 @@ def test_an_interrupted_run_goes_on_where_it_was(folder, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         runner.store(cut)
     with (folder / "made_up.partial").open("a") as file:
-        file.write('[4, {"scale": 5.')  # as a killed process would leave it
+        file.write('[4, [{"scale": 5.')  # as a killed process would leave it
     assert numbers(runner.store(cut)) == whole
     assert next(calls) == 6, "3 rows, the one that failed, and the 2 that were missing"
     assert not (folder / "made_up.partial").exists()
@@ -78,7 +89,7 @@ def test_what_another_experiment_left_is_not_used(folder):
         runner.store(experiment(fails=3))
     changed = runner.Experiment("made_up", 2411, 10, experiment().settings, measure)
     runner.store(changed)
-    np.testing.assert_allclose(runner.read("made_up")["value"][0], changed.row(0)["value"], rtol=1e-11)
+    np.testing.assert_allclose(runner.read("made_up")["value"][0], changed.rows(0)[0]["value"], rtol=1e-11)
 
 
 def test_a_missing_result_says_how_to_make_it(folder):
@@ -98,10 +109,11 @@ def test_a_stored_result_is_that_of_its_script(name):
     table, script = runner.read(name), runner.load(name)
     assert script.name == name
     assert table.provenance["seed"] == str(script.seed) and table.provenance["trials"] == str(script.trials)
-    assert len(table) == len(script.settings)
+    each, left = divmod(len(table), len(script.settings))
+    assert each and not left
     for number, setting in enumerate(script.settings):
         for key, value in setting.items():
-            stored = table[key][number]
+            stored = table[key][number * each]
             assert stored == value if isinstance(value, str) else stored == pytest.approx(value, rel=1e-11), (
                 number,
                 key,

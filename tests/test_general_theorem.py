@@ -165,7 +165,7 @@ def test_a_small_run_of_the_experiment_agrees_with_theory(name):
     experiment = load("general_mismatch")
     number = next(i for i, s in enumerate(experiment.settings) if s["name"] == "dimension" and s["p"] == 50)
     if name == "all":
-        row = experiment.row(number, trials=200)
+        row = experiment.rows(number, trials=200)[0]
     else:
         setting = {**experiment.settings[number], "angle": 0.0, "length": 1.0, "scale": 1.0, "correlation": 0.5}
         row = experiment.measure(setting, 200, np.random.SeedSequence(2410))

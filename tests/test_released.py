@@ -227,7 +227,7 @@ def test_bad_input_of_the_closed_form_is_refused(name, value):
 def test_cheap_rows_of_the_sweep_are_as_stored(stored):
     random = [i for i, setting in enumerate(EXPERIMENT.settings) if setting["group"] in KINDS]
     for number in sorted(random, key=lambda i: EXPERIMENT.settings[i]["p"])[:4]:
-        row = EXPERIMENT.row(number)
+        row = EXPERIMENT.rows(number)[0]
         for name in ("mean", "variance", "accuracy", "accuracy_se"):
             assert stored[name][number] == pytest.approx(row[name], rel=1e-6), (number, name)
 

@@ -204,7 +204,7 @@ def test_the_stored_points_agree_with_theory(quantity):
 
 @pytest.mark.parametrize("number", [0, 13, 23, 38, 50])
 def test_a_small_run_agrees_with_the_stored_points(number):
-    row = figure_4.EXPERIMENT.row(number, trials=60)
+    row = figure_4.EXPERIMENT.rows(number, trials=60)[0]
     for name in ("accuracy", "mean", "variance"):
         error = np.hypot(row[f"{name}_se"], STORED[f"{name}_se"][number])
         within((row[name], error), STORED[name][number])
