@@ -73,8 +73,8 @@ bench: $(VENV)/installed  ## run the benchmarks
 	$(BIN)/python -m pytest -s benchmarks --benchmark-only --benchmark-columns=min,median,rounds
 
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
-experiments: $(VENV)/installed  ## run the stored experiments again
-	$(BIN)/python -m experiments --workers $(WORKERS)
+experiments: $(VENV)/installed  ## run the stored experiments again, or those of NAMES, on WORKERS or a Dask SCHEDULER
+	$(BIN)/python -m experiments $(if $(SCHEDULER),--scheduler $(SCHEDULER),--workers $(WORKERS)) $(NAMES)
 
 lab: $(VENV)/installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab chapters

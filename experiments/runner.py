@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from rmt_lib import Simulation
 from rmt_lib.execution import in_order_of_completion
@@ -66,7 +67,8 @@ class Experiment:
         """Rows of one setting; `trials` fewer than stored make a small run of the same script."""
         seed = np.random.SeedSequence(self.seed, spawn_key=(number,))
         setting = self.settings[number]
-        measured = self.measure(setting, self.trials if trials is None else trials, seed)
+        with threadpool_limits(limits=1, user_api="blas"):  # sums are added in the same order everywhere
+            measured = self.measure(setting, self.trials if trials is None else trials, seed)
         return [{**setting, **row} for row in ([measured] if isinstance(measured, Mapping) else measured)]
 
 
