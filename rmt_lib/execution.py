@@ -64,7 +64,8 @@ def dask_executor(address: str) -> Iterator[Executor]:
     try:
         with socket.create_connection(get_address_host_port(address), timeout=TIMEOUT) as connection:
             # A scheduler speaks first (not under TLS); for anything else that listens, Client would wait for ever.
-            address.startswith("tls:") or connection.recv(1)
+            if not address.startswith("tls:"):
+                connection.recv(1)
         client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except Exception as error:
         raise ClusterError(f"no Dask scheduler answers at {address!r} ({error}); expected tcp://HOST:PORT") from error

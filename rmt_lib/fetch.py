@@ -31,11 +31,14 @@ class MissingDataError(RuntimeError):
 
 
 def cache() -> Path:
-    """Folder of fetched files: `RMT_DATA_DIR` if set, else in the user's cache."""
+    """Folder of fetched files: `RMT_DATA_DIR` if set, else in the user's cache; MissingDataError if it has none."""
     folder = os.environ.get("RMT_DATA_DIR")
     if not folder:
-        from platformdirs import user_cache_path
-
+        try:
+            from platformdirs import user_cache_path
+        except ImportError as error:
+            remedy = 'pip install "rmt_lib[notebooks]", or set RMT_DATA_DIR to a folder'
+            raise MissingDataError("there is no folder for fetched files without platformdirs", remedy) from error
         folder = user_cache_path("rmt_lib")
     Path(folder).mkdir(parents=True, exist_ok=True)
     return Path(folder)

