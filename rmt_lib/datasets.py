@@ -96,7 +96,7 @@ class Dataset:
         """
         classes = self.provenance.classes
         for name, value in (("first", first), ("second", second)):
-            if isinstance(value, bool) or not any(value is label or value == label for label in classes):
+            if isinstance(value, bool) or not any(value == label for label in classes):
                 raise ValueError(f"{name} must be one of {', '.join(map(str, classes))}, got {value!r}")
         if first == second:
             raise ValueError(f"second must differ from first = {first}, got {second}")

@@ -11,7 +11,8 @@ import threading
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -217,17 +218,20 @@ def test_an_experiment_survives_its_worker(either, folder):
 
 def test_an_interrupted_experiment_goes_on_where_it_was(cluster, folder, monkeypatch):
     serial = stored(folder)
-    with (
-        Once(lambda: rows_finished(folder), lambda: os.kill(os.getpid(), signal.SIGINT)),
-        pytest.raises(KeyboardInterrupt),
-    ):
+
+    def interrupted(*arguments):
+        with closing(in_order_of_completion(*arguments)) as results:
+            yield from islice(results, AFTER)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "in_order_of_completion", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         command.main(["figure_4", "--scheduler", cluster.address])
-    left = rows_finished(folder)
-    assert AFTER <= left < ROWS
+    assert rows_finished(folder) == AFTER < ROWS
     asked = []
     monkeypatch.setattr(runner, "in_order_of_completion", lambda *a: asked.extend(a[1]) or in_order_of_completion(*a))
     assert stored(folder, "--scheduler", cluster.address) == serial
-    assert len(asked) == ROWS - left
+    assert len(asked) == ROWS - AFTER
 
 
 def test_a_lost_scheduler_is_named_and_what_was_finished_kept(tmp_path, folder, capsys):
