@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtr, roots_genlaguerre
-from threadpoolctl import threadpool_limits
 
 from experiments.runner import Experiment
 from rmt_lib import Mixture, Prediction, Source, predict
@@ -186,8 +185,7 @@ def trial(law: str, p: int, rng: np.random.Generator) -> list[list[float]]:
 def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:
     """A row for each generator and mean; "gap" is the accuracy minus Phi(m / sqrt v) of the same classifier."""
     count = trials * REPEATS[setting["p"]]
-    with threadpool_limits(limits=1, user_api="blas"):
-        values = np.array([trial(**setting, rng=np.random.default_rng(child)) for child in seed.spawn(count)])
+    values = np.array([trial(**setting, rng=np.random.default_rng(child)) for child in seed.spawn(count)])
     average, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(count)
     return [
         {"generator": generator, "features": features, "count": count}

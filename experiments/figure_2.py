@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from experiments.runner import Experiment
 
@@ -41,8 +40,7 @@ def deltas(rng: np.random.Generator, p: int, m: int) -> tuple[float, float, floa
 
 def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> dict[str, float]:
     """Mean and standard error of the three quantities over `trials` draws."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        draws = [deltas(np.random.default_rng(child), setting["p"], setting["m"]) for child in seed.spawn(trials)]
+    draws = [deltas(np.random.default_rng(child), setting["p"], setting["m"]) for child in seed.spawn(trials)]
     columns = {}
     for name, values in zip(("delta_1", "delta_2", "delta_hat"), np.transpose(draws), strict=True):
         columns[name], columns[f"{name}_se"] = values.mean(), values.std(ddof=1) / np.sqrt(trials)

@@ -10,12 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from experiments.networks import CLASSES, DRAWN, GENERATORS, Network, ridge_accuracies, split, streams, synthetic
+from experiments.networks import DRAWN, GENERATORS, accuracies, split, streams, training_set
 from experiments.runner import Experiment, Row
-
-PENALTIES = (0.1, 1.0, 10.0)
 
 # Test accuracy in percent of the network in the paper's released results, at m = 0 and then at DRAWN; one seed.
 PUBLISHED = {
@@ -28,24 +25,13 @@ PUBLISHED = {
 
 def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> list[Row]:
     """Test accuracy of the network and of ridge regression, for each trial."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        return [
-            {"trial": trial, **measure_one(**setting, seeds=streams(seed.entropy, trial))} for trial in range(trials)
-        ]
+    return [{"trial": trial, **measure_one(**setting, seeds=streams(seed.entropy, trial))} for trial in range(trials)]
 
 
 def measure_one(generator: str, m: int, ink: float, seeds: list[np.random.SeedSequence]) -> Row:
     """One trial of `measure`."""
     data = split(seeds[0])
-    images = np.concatenate([data.real, synthetic(data.generator, generator, m, seeds[1])])
-    labels = np.concatenate([data.real_labels, np.arange(CLASSES).repeat(m)])
-    scale = np.float32(ink / 255)
-    guess = Network(scale * images, labels, seeds[3]).classify(scale * data.test)
-    ridge = ridge_accuracies(images, labels, data, PENALTIES)
-    return {
-        "network": float((guess == data.test_labels).mean()),
-        **{f"ridge {penalty:g}": accuracy for penalty, accuracy in zip(PENALTIES, ridge, strict=True)},
-    }
+    return accuracies(*training_set(data, generator, m, seeds[1]), data, seeds[3], ink=ink)
 
 
 CURVES = [("all images", 0), *((generator, m) for generator in GENERATORS for m in DRAWN)]

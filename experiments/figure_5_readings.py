@@ -9,29 +9,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from experiments.figure_5 import EXPERIMENT as FIGURE_5
-from experiments.networks import CLASSES, DRAWN, Network, split, streams, synthetic
+from experiments.networks import DRAWN, network_accuracy, split, streams, training_set
 from experiments.runner import Experiment, Row
 
 
 def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> list[Row]:
     """Test accuracy of the network for each trial."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        return [
-            {"trial": trial, "network": measure_one(**setting, seeds=streams(seed.entropy, trial))}
-            for trial in range(trials)
-        ]
+    return [
+        {"trial": trial, "network": measure_one(**setting, seeds=streams(seed.entropy, trial))}
+        for trial in range(trials)
+    ]
 
 
 def measure_one(m: int, ink: float, momentum: float, start: str, seeds: list[np.random.SeedSequence]) -> float:
     """One trial of `measure`."""
-    data, scale = split(seeds[0]), np.float32(ink / 255)
-    images = np.concatenate([data.real, synthetic(data.generator, "all images", m, seeds[1])])
-    labels = np.concatenate([data.real_labels, np.arange(CLASSES).repeat(m)])
-    network = Network(scale * images, labels, seeds[3], momentum=momentum, start=start)
-    return float((network.classify(scale * data.test) == data.test_labels).mean())
+    data = split(seeds[0])
+    images, labels = training_set(data, "all images", m, seeds[1])
+    return network_accuracy(images, labels, data, seeds[3], ink=ink, momentum=momentum, start=start)
 
 
 EXPERIMENT = Experiment(

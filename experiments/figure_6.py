@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import solve
-from threadpoolctl import threadpool_limits
 
 from experiments.runner import Experiment
 from rmt_lib.checks import Array
@@ -179,8 +178,7 @@ def measure(
     """
     data = load(setting["domain"])
     groups = groups_of(data, setting["split"])
-    with threadpool_limits(limits=1, user_api="blas"):
-        results = [run_trial(data, groups, child, sizes, gammas) for child in seed.spawn(trials)]
+    results = [run_trial(data, groups, child, sizes, gammas) for child in seed.spawn(trials)]
     accuracy, tuned, chosen, tested = (np.array(values) for values in zip(*results, strict=True))
     columns = {
         "accuracy": accuracy,

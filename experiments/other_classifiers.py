@@ -44,6 +44,8 @@ GRIDS = {
     "logistic": (1000.0, *HALF_DECADES),
     "svm": HALF_DECADES[:-2],  # above a data-dependent penalty the SVM does not change any more, below 0.03 it is slow
 }
+# What scikit-learn trains by default: the loss, and gamma times the number of samples.
+DEFAULTS = {"ridge": ("ridge", 1.0), "logistic": ("logistic", 0.5), "svm": ("squared hinge", 0.5)}
 Rows = tuple[Array, Array]
 """Kept signed features u and signs s of their labels."""
 
@@ -163,9 +165,8 @@ def one_trial(rng: np.random.Generator, setting: Mapping[str, Any]) -> dict[tupl
                     result[rho, m, name, "small"] = sample.accuracy(fit(name, rows, total, (SMALL,)))
                     continue
                 result[rho, m, name, "best"] = accuracies = sample.accuracy(fit(name, rows, total, grid))
-                default = ("ridge", 1 / total) if name == "ridge" else (name, 0.5 / total)
-                default = ("squared hinge", default[1]) if name == "svm" else default
-                result[rho, m, name, "default"] = sample.accuracy(fit(default[0], rows, total, (default[1],)))
+                loss, scale = DEFAULTS[name]
+                result[rho, m, name, "default"] = sample.accuracy(fit(loss, rows, total, (scale / total,)))
                 if setting["folds"] and rho == 1 and m in (0, TUNED_BY_FOLDS):
                     for by, chosen in cross_validate(name, sample, rows, total).items():
                         result[rho, m, name, by] = accuracies[[chosen]]

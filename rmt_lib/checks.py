@@ -82,6 +82,12 @@ def frozen(value: Any) -> Array:
     return copy
 
 
+def single(function: str, shape: tuple[int, ...]) -> None:
+    """TypeError if the arguments of `function` broadcast to more than one setting."""
+    if shape:
+        raise TypeError(f"{function} takes a single setting, got arguments of shape {shape}")
+
+
 def generator(seed: Any) -> np.random.Generator:
     """A numpy Generator from an explicit seed: an int >= 0, a SeedSequence or a Generator."""
     if isinstance(seed, np.random.Generator | np.random.SeedSequence):

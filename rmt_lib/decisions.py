@@ -166,8 +166,7 @@ def best_gamma_isotropic(**setting: Any) -> BestPenalty:
     if "gamma" in setting:
         raise TypeError("best_gamma_isotropic chooses gamma: it must not be given")
     limit = infinite_penalty_score(**setting)
-    if np.ndim(limit):
-        raise TypeError(f"best_gamma_isotropic takes a single setting, got arguments of shape {np.shape(limit)}")
+    checks.single("best_gamma_isotropic", np.shape(limit))
     return _best(lambda gamma: _score(predict_isotropic(gamma=gamma, **setting)), float(limit), together=True)
 
 
@@ -230,8 +229,7 @@ def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None 
     else:
         gamma = checks.number("gamma", gamma, low=0, open_low=True)
         score = _score(predict_isotropic(gamma=gamma, **setting))
-    if np.ndim(score):
-        raise TypeError(f"worth_in_real_samples takes a single setting, got arguments of shape {np.shape(score)}")
+    checks.single("worth_in_real_samples", np.shape(score))
     if score <= 0:
         return -np.inf
     missing = mu**2 * (mu**2 - score**2)

@@ -196,8 +196,7 @@ def predict_fitted(
     if not isinstance(population, Population):
         raise TypeError(f"target must be a Population or a Mixture, got {target!r}")
     setting = Isotropic(population.mixture.p, n, m, 0.0, gamma, epsilon, phi, rho, n_hat, generator, weight)
-    if setting.shape:
-        raise TypeError(f"predict_fitted takes a single setting, got arguments of shape {setting.shape}")
+    checks.single("predict_fitted", setting.shape)
     training = _Training.of(setting)
 
     def excess(logarithm: float) -> float:

@@ -286,8 +286,7 @@ def simulate_isotropic(
         Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
     """
     setting = Isotropic(p, n, m, mu, gamma, epsilon, phi, rho, n_hat, generator, weight)
-    if setting.shape:
-        raise TypeError(f"simulate_isotropic takes a single setting, got arguments of shape {setting.shape}")
+    checks.single("simulate_isotropic", setting.shape)
     trial = _IsotropicTrial(
         p=checks.count("p", p, low=1),
         n=checks.count("n", n, low=0),

@@ -182,7 +182,7 @@ def test_qualities_come_in_the_published_order():
 
 def test_the_best_penalty_without_synthetic_images_is_one():
     rows = FIG5.where(generator="all images", m=0, ink=255)
-    assert max(figure_5.PENALTIES, key=lambda penalty: rows[f"ridge {penalty:g}"].mean()) == 1.0
+    assert max(networks.PENALTIES, key=lambda penalty: rows[f"ridge {penalty:g}"].mean()) == 1.0
 
 
 def test_the_published_start_is_that_of_ink_up_to_255_without_momentum():

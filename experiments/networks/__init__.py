@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import solve
@@ -15,6 +15,7 @@ CLASSES = 10
 TEST, REAL = 200, 50  # images a class; all others are the generator's
 GENERATORS = ("all images", "100 images", "10 images", "no covariance")
 DRAWN = (25, 50, 125, 500, 750)  # synthetic images a class
+PENALTIES = (0.1, 1.0, 10.0)
 
 
 class Split(NamedTuple):
@@ -69,6 +70,12 @@ def synthetic(images: list[Array], generator: str, count: int, seed: np.random.S
     seeds = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(CLASSES)
     rngs = map(np.random.default_rng, seeds)
     return np.concatenate([draw(own, generator, count, rng) for own, rng in zip(images, rngs, strict=True)])
+
+
+def training_set(data: Split, generator: str, m: int, seed: np.random.SeedSequence) -> tuple[Array, Array]:
+    """The real images and m synthetic ones of each class, with their labels."""
+    images = np.concatenate([data.real, synthetic(data.generator, generator, m, seed)])
+    return images, np.concatenate([data.real_labels, np.arange(CLASSES).repeat(m)])
 
 
 class Network:
@@ -136,6 +143,26 @@ def learning_rates(steps: int, peak: float = 5e-3, warm: int = 300) -> Array:
     step = np.arange(steps)
     cosine = (1 + np.cos(np.pi * (step - warm) / (steps - warm))) / 2
     return peak * np.minimum((step + 1) / warm, np.where(step < warm, 1, 0.1 + 0.9 * cosine))
+
+
+def network_accuracy(
+    images: Array, labels: Array, data: Split, seed: np.random.SeedSequence, *, ink: float = 255, **options: Any
+) -> float:
+    """Test accuracy of a `Network` that sees black as `ink`; `options` are those of its training."""
+    scale = np.float32(ink / 255)
+    guess = Network(scale * images, labels, seed, **options).classify(scale * data.test)
+    return float((guess == data.test_labels).mean())
+
+
+def accuracies(
+    images: Array, labels: Array, data: Split, seed: np.random.SeedSequence, *, ink: float = 255
+) -> dict[str, float]:
+    """Test accuracies of the network and of ridge regression at PENALTIES, as columns of a row."""
+    ridge = ridge_accuracies(images, labels, data, PENALTIES)
+    return {
+        "network": network_accuracy(images, labels, data, seed, ink=ink),
+        **{f"ridge {penalty:g}": accuracy for penalty, accuracy in zip(PENALTIES, ridge, strict=True)},
+    }
 
 
 def ridge_accuracies(images: Array, labels: Array, data: Split, penalties: tuple[float, ...]) -> list[float]:

@@ -72,11 +72,11 @@ def embed(texts: Sequence[str]) -> Array:
     One text at a time: in a batch the model's 8-bit arithmetic would make each depend on the others.
     """
     tokenizer, network = _model()
+    wanted = {entry.name for entry in network.get_inputs()}
     rows = []
     for text in progress(texts, total=len(texts), desc="embedding", unit="text"):
         tokens = tokenizer.encode(text)
         given = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": tokens.type_ids}
-        wanted = {entry.name for entry in network.get_inputs()}
         states = network.run(None, {name: np.array([ids]) for name, ids in given.items() if name in wanted})[0]
         mean = states[0].mean(axis=0)
         rows.append(mean / np.linalg.norm(mean))
