@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from rmt_lib import Simulation
 from rmt_lib.execution import in_order_of_completion
+from rmt_lib.fetch import MissingDataError
 from rmt_lib.progress import progress
 
 FOLDER = Path(__file__).parent
@@ -170,7 +171,11 @@ Result = tuple[int, list[Row], float]
 
 
 def _version(package: str) -> str:
-    return f"{package} {importlib.metadata.version(package)}"
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError as error:
+        remedy = "pip install -r experiments/llm/requirements.txt"
+        raise MissingDataError(f"{package} is not installed", remedy) from error
 
 
 def _finished(path: Path, key: str) -> list[Result]:

@@ -1,0 +1,105 @@
+"""Counterpart of the paper's Figure 8: more synthetic data under strong and weak supervision, label noise .1 and .5.
+
+The synthetic data are generated sentences whose labels the jury of verifiers confirms; a label is then flipped with
+probability epsilon. A coin keeps right labels with probability phi and wrong ones with rho; a third supervision is the
+language model's own opinion of the sentence. The share of synthetic data is counted before verification. All
+supervisions and shares of a trial use the same split and the same flips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from experiments.language_model import GAMMA, kept
+from experiments.llm import features
+from experiments.llm.moments import balanced, extrapolated
+from experiments.runner import Experiment
+from rmt_lib import Source, predict
+from rmt_lib.checks import Array
+
+SHARES = (0.0, 0.58, 0.74, 0.81, 0.85, 0.88)
+SUPERVISION = {"strong": (0.9, 0.2), "weak": (0.5, 0.5), "model": None}
+"""phi and rho of the coin."""
+
+
+def sizes(n: int) -> list[int]:
+    """m for each share m / (n + m)."""
+    return [round(share / (1 - share) * n) for share in SHARES]
+
+
+def rates(supervision: str) -> tuple[float, float]:
+    """phi and rho: of the coin, or as the language model's opinion has them on these sentences."""
+    _, labels, opinions, _ = features.generated()
+    confirmed = kept("jury")
+    right = (opinions["model"] == labels)[confirmed].mean()
+    return SUPERVISION[supervision] or (right, 1 - right)
+
+
+def accuracies(n: int, epsilon: float, supervision: str, rng: np.random.Generator) -> list[float]:
+    """Test accuracy in one split for each share."""
+    real, generated = features.real(), features.generated()
+    train, test = features.split(rng)
+    train = train[:n]
+    order = rng.permutation(np.flatnonzero(kept("jury")))
+    wrong, coin = rng.random((2, len(order)))
+    wrong = wrong < epsilon
+    given = np.where(wrong, -1, 1) * generated.labels[order]
+    if supervision == "model":
+        chosen = generated.opinions["model"][order] == given
+    else:
+        phi, rho = rates(supervision)
+        chosen = coin < np.where(wrong, rho, phi)
+    measured = []
+    for m in sizes(n):
+        x = np.concatenate([real.x[train], generated.x[order[:m][chosen[:m]]]])
+        y = np.concatenate([real.labels[train], given[:m][chosen[:m]]])
+        w = np.linalg.solve(x.T @ x / (n + m) + GAMMA * np.eye(x.shape[1]), x.T @ y / (n + m))
+        measured.append((np.sign(real.x[test] @ w) == real.labels[test]).mean())
+    return measured
+
+
+def predictions(n: int, epsilon: float, supervision: str, rows: Array, written: Array) -> Array:
+    """By the master theorem, for each share, from these real and generated sentences."""
+    real, generated = features.real(), features.generated()
+    target = balanced(real.x[rows], real.labels[rows])
+    written = written[kept("jury")[written]]
+    mixture = balanced(generated.x[written], generated.labels[written])
+    phi, rho = rates(supervision)
+    sources = ([Source(target, n), Source(mixture, m, epsilon=epsilon, phi=phi, rho=rho)] for m in sizes(n))
+    return np.array([predict(target, drawn, gamma=GAMMA).accuracy for drawn in sources])
+
+
+def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> list[dict[str, float]]:
+    """For each share: accuracy, what the synthetic data add to the real, the prediction."""
+    arguments = tuple(setting[name] for name in ("n", "epsilon", "supervision"))
+    # The seed's own number is left out: all settings see the same splits.
+    generators = map(np.random.default_rng, np.random.SeedSequence(seed.entropy).spawn(trials))
+    measured = np.array([accuracies(*arguments, rng) for rng in generators])
+    theory = extrapolated(partial(predictions, *arguments), seed=EXPERIMENT.seed)
+    phi, rho = rates(setting["supervision"])
+    table = []
+    for share, m, accuracy, predicted in zip(SHARES, sizes(setting["n"]), measured.T, theory, strict=True):
+        row = {"share": share, "m": m, "phi": phi, "rho": rho, "theory": predicted}
+        for name, values in (("accuracy", accuracy), ("gain", accuracy - measured[:, 0])):
+            row[name], row[f"{name}_se"] = values.mean(), values.std(ddof=1) / np.sqrt(trials)
+        table.append(row)
+    return table
+
+
+EXPERIMENT = Experiment(
+    name="figure_8",
+    seed=2410,
+    trials=100,
+    settings=[
+        {"n": n, "epsilon": epsilon, "supervision": supervision}
+        for n in (100, 400)
+        for epsilon in (0.1, 0.5)
+        for supervision in SUPERVISION
+    ],
+    measure=measure,
+    packages=("scikit-learn",),
+)

@@ -1,0 +1,48 @@
+"""The real sentences: which of them go into prompts, and which are left for training and testing."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from rmt_lib.checks import Array
+from rmt_lib.data.embed_snippets import clear, snippets
+
+SEED = 2410
+_PER_CLASS = 100
+_LENGTHS = range(5, 41)
+
+
+class Sentence(NamedTuple):
+    """A sentence: its number among those of its kind, its label (1 if it says something good, -1 if bad), its text."""
+
+    number: int
+    label: int
+    text: str
+
+
+@lru_cache(maxsize=2)
+def sentences(kind: str) -> list[Sentence]:
+    """The clearly rated sentences of `amazon` or `movies`, in the order of `rmt_lib.datasets.amazon_snippets`."""
+    rated = clear(snippets(kind))
+    return [Sentence(number, int(np.sign(rating)), text) for number, (_, rating, text) in enumerate(rated)]
+
+
+@lru_cache(maxsize=2)
+def aside(kind: str) -> Array:
+    """Mask of the sentences that prompts may show: whole reviews, until there are 100 sentences of each class."""
+    labels = np.array([label for _, label, _ in sentences(kind)])
+    reviews = np.array([review for review, _, _ in clear(snippets(kind))])
+    order = np.random.default_rng(SEED).permutation(np.unique(reviews))
+    first = np.argsort(order)[np.searchsorted(np.unique(reviews), reviews)]  # when its review is taken
+    enough = max(np.sort(first[labels == label])[_PER_CLASS - 1] for label in (-1, 1))
+    return first <= enough
+
+
+@lru_cache(maxsize=2)
+def prompt_sentences(kind: str) -> list[Sentence]:
+    """Those set aside that have 5 to 40 words."""
+    shown = [sentence for sentence, may in zip(sentences(kind), aside(kind), strict=True) if may]
+    return [sentence for sentence in shown if len(sentence.text.split()) in _LENGTHS]
