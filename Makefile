@@ -13,14 +13,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # No progress bars in recorded outputs. One BLAS thread: tests run side by side, and small matrices gain nothing from two.
-book test notebooks pdf: export TQDM_DISABLE := 1
-book test experiments notebooks pdf: export OPENBLAS_NUM_THREADS := 1
+book test test-llm notebooks pdf: export TQDM_DISABLE := 1
+book test test-llm experiments notebooks pdf: export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets book serve test bench experiments lab notebooks picture pdf clean
+.PHONY: help setup assets book serve test test-llm bench experiments lab notebooks picture pdf clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 # Stamps: each step below runs again only when what it was made from has changed.
 $(VENV)/installed: requirements.txt pyproject.toml
@@ -68,6 +68,14 @@ serve: $(HTML)/index.html  ## show the built book on 127.0.0.1
 # The build comes first, so that the browser tests see this tree. RMT_BOOK_REQUIRED: a missing book then fails.
 test: book  ## build the book and run every test
 	RMT_BOOK_REQUIRED=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax tests $(NOTEBOOKS)
+
+$(VENV)/installed-llm: experiments/llm/requirements.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r experiments/llm/requirements.txt
+	touch $@
+
+# RMT_LLM_REQUIRED: a missing package then fails, where make test skips.
+test-llm: $(VENV)/installed-llm  ## install what the language models need (1 GB) and run their tests
+	RMT_LLM_REQUIRED=1 $(BIN)/python -m pytest tests/test_language_models.py tests/test_figure_9.py
 
 bench: $(VENV)/installed  ## run the benchmarks
 	$(BIN)/python -m pytest -s benchmarks --benchmark-only --benchmark-columns=min,median,rounds

@@ -35,8 +35,8 @@ from rmt_lib.fetch import MissingDataError
 ROOT = Path(__file__).parent.parent
 SAME_KERNELS = (platform.system(), platform.machine()) == ("Linux", "x86_64")
 """There xllamacpp's wheel has one set of kernels, and sentences and scores are those stored, whatever the number of
-threads. Other kernels round sums of 4-bit weights in another way: two that were tried here gave one or two of the same
-16 sentences, and scores (log-odds) that differed by .32 at most.
+threads. Other kernels round sums of 4-bit weights in another way: two that were tried gave one or two of 16 sentences
+again, and scores (log-odds, standard deviation 1.8) that differed by up to .32.
 """
 
 
@@ -459,7 +459,9 @@ def test_a_gguf_file_from_a_shell(smollm, tmp_path):
 def test_the_model_scores_as_stored(smollm, kind):
     with (verify.FOLDER / f"scores_{kind}.csv").open(encoding="utf8", newline="") as file:
         stored = {int(row["number"]): float(row["model"]) for row in csv.DictReader(file)}
-    for number, _, text in verify.chosen(kind)[:3]:
+    first, *others = verify.chosen(kind)[:4]
+    verify.model_score(smollm, kind, first.text)  # from here on the server has read the examples, as it had then
+    for number, _, text in others:
         score = verify.model_score(smollm, kind, text)
         assert score == pytest.approx(stored[number], abs=0.001 if SAME_KERNELS else 1)
 
