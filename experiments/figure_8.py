@@ -41,9 +41,9 @@ def rates(supervision: str) -> tuple[float, float]:
 
 def accuracies(n: int, epsilon: float, supervision: str, rng: np.random.Generator) -> list[float]:
     """Test accuracy in one split for each share."""
-    real, generated = features.real(), features.generated()
+    generated = features.generated()
     train, test = features.split(rng)
-    train = train[:n]
+    rows = features.Split(train[:n], test)
     order = rng.permutation(np.flatnonzero(kept("jury")))
     wrong, coin = rng.random((2, len(order)))
     wrong = wrong < epsilon
@@ -55,10 +55,8 @@ def accuracies(n: int, epsilon: float, supervision: str, rng: np.random.Generato
         chosen = coin < np.where(wrong, rho, phi)
     measured = []
     for m in sizes(n):
-        x = np.concatenate([real.x[train], generated.x[order[:m][chosen[:m]]]])
-        y = np.concatenate([real.labels[train], given[:m][chosen[:m]]])
-        w = np.linalg.solve(x.T @ x / (n + m) + GAMMA * np.eye(x.shape[1]), x.T @ y / (n + m))
-        measured.append((np.sign(real.x[test] @ w) == real.labels[test]).mean())
+        added, labels = order[:m][chosen[:m]], given[:m][chosen[:m]]
+        measured.append(features.accuracy(rows, added, labels, total=n + m, gamma=GAMMA))
     return measured
 
 

@@ -41,19 +41,16 @@ def kept(strategy: str) -> Array:
 
 def accuracies(n: int, rng: np.random.Generator, *, by_review: bool) -> Array:
     """Test accuracy in one split, strategies by m."""
-    real, generated = features.real(), features.generated()
     train, test = features.split(rng, by_review=by_review)
-    train = train[:n]
-    order = rng.permutation(len(generated.labels))
+    rows = features.Split(train[:n], test)
+    labels = features.generated().labels
+    order = rng.permutation(len(labels))
     measured = np.empty((len(STRATEGIES), len(M)))
     for row, strategy in zip(measured, STRATEGIES, strict=True):
         chosen = kept(strategy)
         for column, m in enumerate(M):
             added = order[:m][chosen[order[:m]]]
-            x = np.concatenate([real.x[train], generated.x[added]])
-            y = np.concatenate([real.labels[train], generated.labels[added]])
-            w = np.linalg.solve(x.T @ x / (n + m) + GAMMA * np.eye(x.shape[1]), x.T @ y / (n + m))
-            row[column] = (np.sign(real.x[test] @ w) == real.labels[test]).mean()
+            row[column] = features.accuracy(rows, added, labels[added], total=n + m, gamma=GAMMA)
     return measured
 
 

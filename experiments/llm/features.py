@@ -70,6 +70,17 @@ def split(rng: np.random.Generator, *, by_review: bool = True) -> Split:
     return Split(np.column_stack([part[:size] for part in left]).ravel(), np.concatenate(tested))
 
 
+def accuracy(rows: Split, written: Array, labels: Array, *, total: int, gamma: float) -> float:
+    """Accuracy on the test sentences of ridge regression on the training sentences and generated ones.
+
+    `written` are the numbers of the generated ones and `labels` their labels; `total` samples were drawn, kept or not.
+    """
+    x = np.concatenate([real().x[rows.train], generated().x[written]])
+    y = np.concatenate([real().labels[rows.train], labels])
+    w = np.linalg.solve(x.T @ x / total + gamma * np.eye(x.shape[1]), x.T @ y / total)
+    return float((np.sign(real().x[rows.test] @ w) == real().labels[rows.test]).mean())
+
+
 @lru_cache(maxsize=1)
 def _frame() -> tuple[Array, float]:
     """Shift and scale."""
