@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 from rmt_lib import simulate_isotropic
 
 P, N, MU = 200, 400, 1.0
@@ -33,8 +33,7 @@ def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequenc
         ).accuracy
         for m in (0, setting["m"])
     )
-    gain = mixed - without
-    return {"gain": gain.mean(), "gain_se": gain.std(ddof=1) / np.sqrt(trials), "without": without.mean()}
+    return averages({"gain": mixed - without}) | {"without": without.mean()}
 
 
 def _setting(m: int, epsilon: float, rho: float, generator: str, n_hat: float, gamma: float = 1.0) -> Mapping[str, Any]:

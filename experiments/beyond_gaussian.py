@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtr, roots_genlaguerre
 
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 from rmt_lib import Mixture, Prediction, Source, predict
 
 GAMMA, LENGTH, RATE, TILT = 0.1, 1.5, 0.05, 0.8
@@ -186,10 +186,9 @@ def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequenc
     """A row for each generator and mean; "gap" is the accuracy minus Phi(m / sqrt v) of the same classifier."""
     count = trials * REPEATS[setting["p"]]
     values = np.array([trial(**setting, rng=np.random.default_rng(child)) for child in seed.spawn(count)])
-    average, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(count)
+    columns = averages(dict(zip(KEYS, np.moveaxis(values, -1, 0), strict=True)))
     return [
-        {"generator": generator, "features": features, "count": count}
-        | {k: x for key, a, e in zip(KEYS, average[i], error[i], strict=True) for k, x in ((key, a), (f"{key}_se", e))}
+        {"generator": generator, "features": features, "count": count, **{k: x[i] for k, x in columns.items()}}
         for i, (generator, features) in enumerate((g, f) for g in GENERATORS for f in MEANS)
     ]
 

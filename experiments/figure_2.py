@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 
 N = 1000  # real samples, and samples the generator is fitted to
 GAMMA, EPSILON, PHI, RHO = 1.0, 0.2, 0.9, 0.2
@@ -41,10 +41,7 @@ def deltas(rng: np.random.Generator, p: int, m: int) -> tuple[float, float, floa
 def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> dict[str, float]:
     """Mean and standard error of the three quantities over `trials` draws."""
     draws = [deltas(np.random.default_rng(child), setting["p"], setting["m"]) for child in seed.spawn(trials)]
-    columns = {}
-    for name, values in zip(("delta_1", "delta_2", "delta_hat"), np.transpose(draws), strict=True):
-        columns[name], columns[f"{name}_se"] = values.mean(), values.std(ddof=1) / np.sqrt(trials)
-    return columns
+    return averages(dict(zip(("delta_1", "delta_2", "delta_hat"), np.transpose(draws), strict=True)))
 
 
 EXPERIMENT = Experiment(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import solve
 
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 from rmt_lib.checks import Array
 from rmt_lib.datasets import DOMAINS, Dataset, amazon_reviews, amazon_snippets
 
@@ -188,11 +188,8 @@ def measure(
     }
 
     def estimates(index: tuple[int, ...]) -> dict[str, float]:
-        row = {}
-        for name, values in columns.items():
-            one = values[(slice(None), *index)]
-            row |= {name: _rounded(one.mean()), f"{name}_se": _rounded(one.std(ddof=1) / np.sqrt(trials))}
-        return row
+        chosen = {name: values[(slice(None), *index)] for name, values in columns.items()}
+        return {name: _rounded(value) for name, value in averages(chosen).items()}
 
     rows = [
         {"procedure": procedure, "supervision": supervision, "gamma": gamma, "m": m}

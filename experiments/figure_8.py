@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.language_model import GAMMA, kept
+from experiments.language_model import kept
 from experiments.llm import features
 from experiments.llm.moments import balanced, extrapolated
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 from rmt_lib import Source, predict
 from rmt_lib.checks import Array
 
@@ -56,7 +56,7 @@ def accuracies(n: int, epsilon: float, supervision: str, rng: np.random.Generato
     measured = []
     for m in sizes(n):
         added, labels = order[:m][chosen[:m]], given[:m][chosen[:m]]
-        measured.append(features.accuracy(rows, added, labels, total=n + m, gamma=GAMMA))
+        measured.append(features.accuracy(rows, added, labels, total=n + m))
     return measured
 
 
@@ -68,7 +68,7 @@ def predictions(n: int, epsilon: float, supervision: str, rows: Array, written: 
     mixture = balanced(generated.x[written], generated.labels[written])
     phi, rho = rates(supervision)
     sources = ([Source(target, n), Source(mixture, m, epsilon=epsilon, phi=phi, rho=rho)] for m in sizes(n))
-    return np.array([predict(target, drawn, gamma=GAMMA).accuracy for drawn in sources])
+    return np.array([predict(target, drawn, gamma=features.GAMMA).accuracy for drawn in sources])
 
 
 def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> list[dict[str, float]]:
@@ -82,9 +82,7 @@ def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequenc
     table = []
     for share, m, accuracy, predicted in zip(SHARES, sizes(setting["n"]), measured.T, theory, strict=True):
         row = {"share": share, "m": m, "phi": phi, "rho": rho, "theory": predicted}
-        for name, values in (("accuracy", accuracy), ("gain", accuracy - measured[:, 0])):
-            row[name], row[f"{name}_se"] = values.mean(), values.std(ddof=1) / np.sqrt(trials)
-        table.append(row)
+        table.append(row | averages({"accuracy": accuracy, "gain": accuracy - measured[:, 0]}))
     return table
 
 

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.llm import network
-from experiments.llm.texts import SEED, sentences
+from experiments.llm.features import GAMMA, ridge
+from experiments.llm.texts import SEED, sentences, whole_groups
 from experiments.llm.verify import opinions
 from experiments.real_features import prepare
 from experiments.runner import Experiment, Table
@@ -37,7 +38,6 @@ VERIFICATIONS = ("none", "weak", "oracle")
 TEST = {"amazon": 200, "movies": 500}  # a class
 MOVIES = 1600  # sentences that a trial's test sentences are drawn from
 WEAK = 20  # sentences that the weak verifier has learned from
-GAMMA = 1.0
 READ = 400  # a network passes over its training set once, or as often as it takes to read so many sentences
 TRIALS = {"network": 5, "ridge": 20}
 
@@ -122,10 +122,8 @@ def split(data: Task, kind: str, rng: np.random.Generator) -> Split:
     """Draw a trial. On Amazon whole reviews are for testing, as many as it takes; on movies other sentences are."""
     train, test = data.train, data.test
     if kind == "amazon":
-        groups = rng.permutation(np.unique(data.groups[test]))
-        rank = np.argsort(groups)[np.searchsorted(np.sort(groups), data.groups[test])]
-        needed = max(np.sort(rank[data.labels[test] == label])[TEST[kind] - 1] for label in (-1, 1))
-        train, test = test[rank > needed], test[rank <= needed]
+        to_test = whole_groups(data.groups[test], data.labels[test], TEST[kind], rng)
+        train, test = test[~to_test], test[to_test]
     test = classes(test, data.labels, TEST[kind], rng)
     train = classes(train, data.labels, (REAL + MOST) // 2, rng)
     drawn = train[REAL:]
@@ -141,12 +139,6 @@ def at_random(trial: Split, rng: np.random.Generator) -> Split:
     blocks = itertools.pairwise(DRAWN["ridge"])
     order = np.concatenate([rng.permutation(np.arange(low, high)) for low, high in blocks])
     return trial._replace(wrong=trial.wrong[order], kept={name: kept[order] for name, kept in trial.kept.items()})
-
-
-def ridge(features: Array, labels: Array, total: int) -> Array:
-    """The ridge classifier of kept samples, of a `total` drawn."""
-    gram = features.T @ features / total + GAMMA * np.eye(features.shape[1])
-    return np.linalg.solve(gram, features.T @ labels / total)
 
 
 def scores(
@@ -216,8 +208,3 @@ def curve(table: Table, **chosen: Any) -> dict[str, Array]:
     start = table.where(task=chosen["task"], student=chosen["student"], m=0)
     rows = [start, *(table.where(**chosen, m=m) for m in np.unique(table.where(**chosen)["m"]) if m)]
     return {name: np.transpose([part[name] for part in rows]) for name in table.columns}
-
-
-def estimate(values: Array) -> tuple[Array, Array]:
-    """Mean over the trials and its standard error."""
-    return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))

@@ -22,14 +22,14 @@ import numpy as np
 
 from experiments.language_model_rates import VERIFIERS, rates
 from experiments.llm import features
+from experiments.llm.features import GAMMA
 from experiments.llm.moments import balanced, extrapolated
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 from rmt_lib import Source, predict
 from rmt_lib.checks import Array
 
 SIZES = (50, 100, 200, 400, 800)
 M = (0, 250, 500, 1000, 2000, 4000)
-GAMMA = 1.0
 STRATEGIES = ("all", *VERIFIERS)
 
 
@@ -50,7 +50,7 @@ def accuracies(n: int, rng: np.random.Generator, *, by_review: bool) -> Array:
         chosen = kept(strategy)
         for column, m in enumerate(M):
             added = order[:m][chosen[order[:m]]]
-            row[column] = features.accuracy(rows, added, labels[added], total=n + m, gamma=GAMMA)
+            row[column] = features.accuracy(rows, added, labels[added], total=n + m)
     return measured
 
 
@@ -102,9 +102,8 @@ def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequenc
                 "gain": accuracy - measured[:, i, 0],
                 "over_all": accuracy - measured[:, 0, j],
             }
-            for name, value in values.items():
-                row[name], row[f"{name}_se"] = value.mean(), value.std(ddof=1) / np.sqrt(trials)
-            rows.append({**row, "rates": by_rates[i, j], "kept_moments": by_kept[i, j]})
+            predicted = {"rates": by_rates[i, j], "kept_moments": by_kept[i, j]}
+            rows.append(row | averages(values) | predicted)
     return rows
 
 

@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 from rmt_lib import Mixture, Source
 from rmt_lib.checks import Array
 from rmt_lib.results import accuracy_of
@@ -191,10 +191,7 @@ def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequenc
             "cost": chosen.get((rho, m, name, "best"), values) - values,
         }
         row = {"rho": rho, "m": m, "classifier": name, "choice": choice, "gamma": gammas[rho, m, name, choice]}
-        for column, numbers in compared.items():
-            row[column] = numbers.mean()
-            row[f"{column}_se"] = numbers.std(ddof=1) / np.sqrt(trials)
-        rows.append(row)
+        rows.append(row | averages(compared))
     return rows
 
 

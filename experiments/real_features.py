@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import kurtosis, skew
 
-from experiments.runner import Experiment
+from experiments.runner import Experiment, averages
 from rmt_lib import datasets
 from rmt_lib.checks import Array
 from rmt_lib.datasets import Dataset
@@ -128,10 +128,7 @@ def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequenc
     table = []
     for ratio, columns in zip(RATIOS, measured.transpose(1, 2, 0), strict=True):
         m = round(ratio * n)
-        row = {**common, "m": m}
-        for name, values in zip(MEASURED, columns, strict=True):
-            row[name] = float(values.mean())
-            row[f"{name}_se"] = float(values.std(ddof=1) / np.sqrt(trials))
+        row = {**common, "m": m, **averages(dict(zip(MEASURED, columns, strict=True)))}
         for name, population in (("plugged_in", plugged_in), ("corrected", corrected)):
             prediction = predict_fitted(population, m=m, **theory)
             row |= {f"{name}_{key}": float(getattr(prediction, key)) for key in ("accuracy", "mean", "variance")}

@@ -18,6 +18,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from rmt_lib import Simulation
+from rmt_lib.checks import Array
 from rmt_lib.execution import in_order_of_completion
 from rmt_lib.fetch import MissingDataError
 from rmt_lib.progress import progress
@@ -102,6 +104,19 @@ def summary(simulation: Simulation) -> dict[str, float]:
     return columns
 
 
+def estimate(values: Array) -> tuple[Array, Array]:
+    """Mean over the trials, which are the first axis, and its standard error."""
+    return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
+
+
+def averages(measured: Mapping[str, Array]) -> Row:
+    """`estimate` of each, as columns of a row."""
+    row = {}
+    for name, values in measured.items():
+        row[name], row[f"{name}_se"] = estimate(values)
+    return row
+
+
 def names() -> list[str]:
     """The experiments there are."""
     return sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "__main__", "runner"})
@@ -132,7 +147,7 @@ def read(name: str) -> Table:
 def store(experiment: Experiment, *, executor: Executor | None = None) -> Path:
     """Run all of an experiment and write its result; what an interrupted run had finished is not run again."""
     path = FOLDER / f"{experiment.name}.csv"
-    unfinished = path.with_suffix(".partial")
+    partial = path.with_suffix(".partial")
     packages = ("numpy", "scipy", *experiment.packages)
     provenance = {
         "script": f"experiments/{experiment.name}.py",
@@ -140,30 +155,48 @@ def store(experiment: Experiment, *, executor: Executor | None = None) -> Path:
         "trials": experiment.trials,
         "versions": ", ".join([f"Python {platform.python_version()}", *map(_version, packages)]),
     }
-    key = json.dumps([provenance, [dict(setting) for setting in experiment.settings]])
-    finished = _finished(unfinished, key)
-    measured: dict[int, list[Row]] = {}
-    total = 0.0
-    with (
-        progress(total=len(experiment.settings), desc=experiment.name, unit="setting") as bar,
-        unfinished.open("w", encoding="utf8") as file,
-    ):
-        file.write(key + "\n")
-        for number, rows, seconds in itertools.chain(finished, _run(experiment, finished, executor)):
-            measured[number] = rows
-            total += seconds
-            file.write(json.dumps([number, rows, seconds]) + "\n")
-            file.flush()
-            bar.update()
-    provenance["seconds"] = f"{total:.0f}"
+    settings = [dict(setting) for setting in experiment.settings]
+    head = [provenance, settings]
+    with unfinished(partial, head, total=len(settings), desc=experiment.name, unit="setting") as (results, add):
+        for result in _run(experiment, results, executor):
+            add(result)
+    measured = {number: rows for number, rows, _ in results}
+    provenance["seconds"] = f"{sum(seconds for *_, seconds in results):.0f}"
     with path.open("w", encoding="utf8", newline="") as file:
         file.writelines(f"# {name}: {value}\n" for name, value in provenance.items())
         writer = csv.DictWriter(file, fieldnames=list(measured[0][0]), lineterminator="\n")
         writer.writeheader()
         for row in itertools.chain.from_iterable(measured[number] for number in sorted(measured)):
             writer.writerow({name: v if isinstance(v, str) else f"{v:.12g}" for name, v in row.items()})
-    unfinished.unlink()
+    partial.unlink()
     return path
+
+
+@contextmanager
+def unfinished(
+    path: Path, head: Sequence[Any], *, total: int, desc: str, unit: str
+) -> Iterator[tuple[list[Any], Callable[[Any], None]]]:
+    """What an interrupted run left in the file `path`, and a function that adds a result to the list and the file.
+
+    The file has a line of JSON for each result, under one that tells what they are results of. Nothing is left under
+    another `head`. The file is the caller's to remove, once the results are stored elsewhere.
+    """
+    first = json.dumps(head)
+    # The last line is empty, or was cut short.
+    lines = path.read_text("utf8").split("\n")[:-1] if path.exists() else []
+    results: list[Any] = []
+    with path.open("w", encoding="utf8") as file, progress(total=total, desc=desc, unit=unit) as bar:
+
+        def add(result: Any) -> None:
+            results.append(result)
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            bar.update()
+
+        file.write(first + "\n")
+        for line in lines[1:] if lines[:1] == [first] else []:
+            add(json.loads(line))
+        yield results, add
 
 
 Result = tuple[int, list[Row], float]
@@ -176,13 +209,6 @@ def _version(package: str) -> str:
     except importlib.metadata.PackageNotFoundError as error:
         remedy = "pip install -r experiments/llm/requirements.txt"
         raise MissingDataError(f"{package} is not installed", remedy) from error
-
-
-def _finished(path: Path, key: str) -> list[Result]:
-    """What an interrupted run of the same experiment has left."""
-    lines = path.read_text("utf8").split("\n") if path.exists() else [""]
-    # The last line is empty, or was cut short.
-    return [tuple(json.loads(line)) for line in lines[1:-1]] if lines[0] == key else []
 
 
 def _run(experiment: Experiment, finished: Sequence[Result], executor: Executor | None) -> Iterator[Result]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import figure_9
-from experiments.figure_9 import MOST, REAL, TEST, VERIFICATIONS, curve, estimate
-from experiments.runner import load, read
+from experiments.figure_9 import MOST, REAL, TEST, VERIFICATIONS, curve
+from experiments.runner import estimate, load, read
 from rmt_lib import datasets
 
 STORED = read("figure_9")

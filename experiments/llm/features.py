@@ -12,9 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.llm import embed, generate, verify
+from experiments.llm.texts import whole_groups
 from rmt_lib.checks import Array
 from rmt_lib.datasets import amazon_snippets
 
+GAMMA = 1.0
+"""Penalty of the ridge classifier."""
 TESTED = 300
 """Test sentences of each class."""
 
@@ -62,29 +65,32 @@ def split(rng: np.random.Generator, *, by_review: bool = True) -> Split:
     _, labels, _, groups = real()
     reviews = groups if by_review else np.arange(len(labels))
     order = rng.permutation(len(labels))
-    place = np.argsort(rng.permutation(np.unique(reviews)))[np.searchsorted(np.unique(reviews), reviews)]
-    enough = max(np.sort(place[labels == label])[TESTED - 1] for label in (-1, 1))
-    tested = [order[(labels[order] == label) & (place[order] <= enough)][:TESTED] for label in (-1, 1)]
-    left = [order[(labels[order] == label) & (place[order] > enough)] for label in (-1, 1)]
+    to_test = whole_groups(reviews, labels, TESTED, rng)
+    tested = [order[((labels == label) & to_test)[order]][:TESTED] for label in (-1, 1)]
+    left = [order[((labels == label) & ~to_test)[order]] for label in (-1, 1)]
     size = min(map(len, left))
     return Split(np.column_stack([part[:size] for part in left]).ravel(), np.concatenate(tested))
 
 
-def accuracy(rows: Split, written: Array, labels: Array, *, total: int, gamma: float) -> float:
+def ridge(x: Array, labels: Array, total: int) -> Array:
+    """The ridge classifier (p,) of kept samples, of a `total` drawn."""
+    return np.linalg.solve(x.T @ x / total + GAMMA * np.eye(x.shape[1]), x.T @ labels / total)
+
+
+def accuracy(rows: Split, written: Array, labels: Array, *, total: int) -> float:
     """Accuracy on the test sentences of ridge regression on the training sentences and generated ones.
 
     `written` are the numbers of the generated ones and `labels` their labels; `total` samples were drawn, kept or not.
     """
     x = np.concatenate([real().x[rows.train], generated().x[written]])
     y = np.concatenate([real().labels[rows.train], labels])
-    w = np.linalg.solve(x.T @ x / total + gamma * np.eye(x.shape[1]), x.T @ y / total)
-    return float((np.sign(real().x[rows.test] @ w) == real().labels[rows.test]).mean())
+    return float((np.sign(real().x[rows.test] @ ridge(x, y, total)) == real().labels[rows.test]).mean())
 
 
 @lru_cache(maxsize=1)
 def _frame() -> tuple[Array, float]:
     """Shift and scale."""
-    data, shown = amazon_snippets(), verify.opinions("amazon")["aside"] == 1
+    data, shown = amazon_snippets(), verify.scores("amazon")["aside"] == 1
     classes = [data.features[shown & (data.labels == label)] for label in (-1, 1)]
     spread = np.concatenate([rows - rows.mean(axis=0) for rows in classes])
     return (classes[0].mean(axis=0) + classes[1].mean(axis=0)) / 2, float(np.sqrt((spread**2).mean()))

