@@ -133,8 +133,9 @@ def infinite_penalty_score(
         V = n + \omega^2 \alpha m + E,
 
     with the sign of L, where the error of the fitted mean adds :math:`E = 0` (``known_mean``),
-    :math:`(\omega \lambda m)^2 / \hat n` (``held_out``) or :math:`2 \omega \lambda m + (\omega \lambda m)^2 / n`
-    (``reused``). Arguments as in `predict_isotropic`; all broadcast. It is 0 where nothing is kept.
+    :math:`(\omega \lambda m)^2 / \hat n` (``held_out``) or
+    :math:`2 \omega \lambda m + (\omega \lambda m)^2 / \hat n` (``reused``, with n for an infinite n_hat).
+    Arguments as in `predict_isotropic`; all broadcast. It is 0 where nothing is kept.
 
     Raises
     ------
@@ -144,8 +145,8 @@ def infinite_penalty_score(
     s = Isotropic(p, n, m, mu, 1.0, epsilon, phi, rho, n_hat, generator, weight)
     right, wrong = s.phi * (1 - s.epsilon), s.rho * s.epsilon
     pull = s.weight * (right - wrong) * s.m
-    own = 2 * pull + pull**2 / np.where(s.reused, s.n, 1.0)
-    error = np.where(s.reused, own, np.where(s.generator == "held_out", pull**2 / s.n_hat, 0.0))
+    shared = np.where(s.reused, 2 * pull, 0.0) + pull**2 / s.fitted
+    error = np.where(s.generator == "known_mean", 0.0, shared)
     length = s.n + pull
     spread = (s.mu * length) ** 2 + s.p * (s.n + s.weight**2 * (right + wrong) * s.m + error)
     return (s.mu**2 * length / np.sqrt(np.where(spread > 0, spread, 1.0)))[()]
@@ -175,7 +176,7 @@ def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestPenalty:
 
     As gamma grows, w is parallel to the sum of :math:`\omega q s u`, and z tends to
     :math:`\mu' h / \sqrt{h' C h + \sum_k \pi_k \omega_k^2 \alpha_k \frac1N \operatorname{tr} C_k C}` with
-    :math:`h = \sum_k \pi_k \omega_k \lambda_k \mu_k`. About 80 predictions.
+    :math:`h = \sum_k \pi_k \omega_k h_k`. About 80 predictions.
 
     Raises
     ------
@@ -183,7 +184,7 @@ def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestPenalty:
         Bad input.
     """
     sources = check_sources(target, sources)
-    pull = sum(source.n * source.weight * source.lam * source.mixture.mean for source in sources)
+    pull = sum(source.n * source.weight * source.moments.columns @ source.moments.pull[:, 0] for source in sources)
     cov = _dense(target)
     spread = pull @ cov @ pull + sum(
         source.n * source.weight**2 * source.alpha * np.sum(_dense(source.mixture) * cov) for source in sources

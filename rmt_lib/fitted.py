@@ -5,6 +5,7 @@ The curves can be computed from a known population or estimated from data withou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -146,7 +147,7 @@ def predict_fitted(
     epsilon: float = 0.0,
     phi: float = 1.0,
     rho: float = 1.0,
-    n_hat: float = np.inf,
+    n_hat: float | Sequence[float] = np.inf,
     generator: str = "known_mean",
     weight: float = 1.0,
 ) -> Prediction:
@@ -161,7 +162,16 @@ def predict_fitted(
         \quad g_1 = \frac{\pi_1}{1 + \delta_1}, \quad g_2 = \frac{\pi_2 \omega}{1 + \omega \delta_2},
         \quad k = \alpha g_2, \quad g = g_1 + k \frac{\delta_2}{\delta_1} .
 
-    With ``reused``, :math:`\hat n = n`, and the real samples are in k: :math:`g_1 = 0`, :math:`k = \pi_1 + \alpha g_2`.
+    With ``reused``, the :math:`\hat n` fitted samples of the n are in k, and only the others in :math:`g_1`:
+    :math:`k = \hat n / N + \alpha g_2`, and :math:`n - \hat n` takes the place of n in :math:`\pi_1`.
+
+    Several generators in a row, t = 1, ..., T, each a Gaussian fitted to :math:`n_t` samples of the one before it (the
+    first to samples of the population), have :math:`\delta_1` and :math:`\delta_2` at the ends of a chain
+
+    .. math:: \delta^{(0)} = \delta_1, \quad
+        \delta^{(t)} = \delta^{(t-1)} \Big(1 - \frac N{n_t} k \delta_2\Big), \quad \delta_2 = \delta^{(T)}
+
+    in place of :math:`1 / \delta_2 = 1 / \delta_1 + k N / \hat n`, which is the case T = 1.
 
     Parameters
     ----------
@@ -171,8 +181,12 @@ def predict_fitted(
         Real and synthetic samples drawn, >= 0, not both 0.
     gamma, weight : float
         Ridge penalty and weight of the synthetic samples, > 0.
-    epsilon, phi, rho, n_hat, generator
+    epsilon, phi, rho, generator
         As in `predict_isotropic`, single values.
+    n_hat : float or sequence of float
+        As in `predict_isotropic`, or a sequence :math:`(n_1, \dots, n_T)` for generators in a row, of which the last
+        makes the synthetic samples. With ``known_mean`` each has the true mean, with ``held_out`` the mean of the
+        samples that it is fitted to; ``reused`` takes a single number.
 
     Returns
     -------
@@ -191,13 +205,21 @@ def predict_fitted(
     -----
     nu g increases with nu, so the root of nu g = gamma is unique. The variance is the derivative of the minimum
     of the training objective with respect to a term w'Cw added to it, written as a sum of positive terms.
+    :math:`\delta^{(t)}` is the limit of :math:`\frac1N \operatorname{tr} C_t R` with :math:`C_t` the covariance of
+    generator t, and the error e of the last mean has :math:`e'Re = \sum_t \frac N{n_t} \delta^{(t-1)}`.
     """
     population = Population(target) if isinstance(target, Mixture) else target
     if not isinstance(population, Population):
         raise TypeError(f"target must be a Population or a Mixture, got {target!r}")
-    setting = Isotropic(population.mixture.p, n, m, 0.0, gamma, epsilon, phi, rho, n_hat, generator, weight)
+    chain = checks.array("n_hat", n_hat, low=1, infinite=True)
+    if chain.ndim > 1 or chain.size == 0:
+        raise ValueError(f"n_hat must be a number or a sequence of one number or more, got shape {chain.shape}")
+    chain = np.atleast_1d(chain)
+    setting = Isotropic(population.mixture.p, n, m, 0.0, gamma, epsilon, phi, rho, chain[0], generator, weight)
     checks.single("predict_fitted", setting.shape)
-    training = _Training.of(setting)
+    if setting.reused and chain.size > 1:
+        raise ValueError(f"n_hat must be a single number with generator 'reused', got {chain.size}")
+    training = _Training.of(setting, chain)
 
     def excess(logarithm: float) -> float:
         curves = population.curves(np.exp(logarithm))
@@ -221,6 +243,8 @@ class _Shares(NamedTuple):
     g_synthetic: float
     k: float
     g: float
+    kept: Array
+    """delta^(t) / delta^(t-1) in (0, 1] for t = 1, ..., T."""
 
 
 class _Training(NamedTuple):
@@ -229,34 +253,34 @@ class _Training(NamedTuple):
     gamma: float
     total: float
     direct: float
-    """pi_1 where real samples enter by themselves."""
+    """Share, of all samples, of the real ones that enter by themselves."""
     fixed: float
-    """pi_1 where they enter through the fitted covariance."""
+    """The share of those that enter through the fitted covariance."""
     pi_synthetic: float
     kept_right: float
     kept_wrong: float
     weight: float
-    ratio: float
-    """N / n_hat."""
-    mean_ratio: float
-    """N / n_hat if the generator's mean is fitted, else 0."""
+    ratio: Array
+    """N / n_t, shape (T,)."""
+    mean_ratio: Array
+    """N / n_t if the generators' means are fitted, else 0."""
 
     @classmethod
-    def of(cls, setting: Isotropic) -> _Training:
-        total, reused = float(setting.n + setting.m), bool(setting.reused)
-        pi_real = float(setting.n) / total
-        ratio = total / float(setting.n if reused else setting.n_hat)
+    def of(cls, setting: Isotropic, chain: Array) -> _Training:
+        total = float(setting.n + setting.m)
+        fixed = float(setting.fitted) if setting.reused else 0.0
+        ratio = total / (np.atleast_1d(fixed) if setting.reused else chain)
         return cls(
             gamma=float(setting.gamma),
             total=total,
-            direct=0.0 if reused else pi_real,
-            fixed=pi_real if reused else 0.0,
+            direct=(float(setting.n) - fixed) / total,
+            fixed=fixed / total,
             pi_synthetic=float(setting.m) / total,
             kept_right=float(setting.phi * (1 - setting.epsilon)),
             kept_wrong=float(setting.rho * setting.epsilon),
             weight=float(setting.weight),
             ratio=ratio,
-            mean_ratio=0.0 if setting.generator == "known_mean" else ratio,
+            mean_ratio=ratio * (setting.generator != "known_mean"),
         )
 
     @property
@@ -268,21 +292,51 @@ class _Training(NamedTuple):
         return curves.freedom * curves.ridge / (self.total * self.gamma)
 
     def shares(self, delta_real: float) -> _Shares:
-        """delta_2 is the positive root of constant omega delta^2 + linear delta = 1."""
+        """The coefficients at a value of delta_1."""
+        if self.ratio.size == 1:
+            delta = self._one(delta_real, float(self.ratio[0]))
+            kept = np.array([delta / delta_real])
+        else:
+            kept = self._chain(delta_real)
+            delta = delta_real * np.prod(kept)
+        g_real = self.direct / (1 + delta_real)
+        g_synthetic = self.pi_synthetic * self.weight / (1 + self.weight * delta)
+        k = self.fixed + self.alpha * g_synthetic
+        return _Shares(delta, g_real, g_synthetic, k, g_real + k * delta / delta_real, kept)
+
+    def _one(self, delta_real: float, ratio: float) -> float:
+        """delta_2 of one generator, the positive root of constant omega delta^2 + linear delta = 1."""
         omega = self.weight
-        constant = 1 / delta_real + self.ratio * self.fixed
-        linear = constant + self.ratio * self.alpha * self.pi_synthetic * omega - omega
+        constant = 1 / delta_real + ratio * self.fixed
+        linear = constant + ratio * self.alpha * self.pi_synthetic * omega - omega
         root = np.sqrt(linear**2 + 4 * constant * omega)
         # The form in which nothing cancels.
-        delta = 2 / (linear + root) if linear > 0 else (root - linear) / (2 * constant * omega)
-        g_real = self.direct / (1 + delta_real)
-        g_synthetic = self.pi_synthetic * omega / (1 + omega * delta)
-        k = self.fixed + self.alpha * g_synthetic
-        return _Shares(delta, g_real, g_synthetic, k, g_real + k * delta / delta_real)
+        return 2 / (linear + root) if linear > 0 else (root - linear) / (2 * constant * omega)
+
+    def _chain(self, delta_real: float) -> Array:
+        """1 - ratio k delta_2 for several generators, where k delta_2 = alpha pi_2 omega delta_2 / (1 + omega delta_2).
+
+        Both 1 / (1 + omega delta_2) and these are (spare + v) / (1 + v) for one unknown v > 0, with no spare negative
+        and one of them 0. In log v the equation has a slope between 1 and T + 1.
+        """
+        load = np.concatenate([[1.0], self.ratio * self.alpha * self.pi_synthetic])
+        reach = load.max()
+        spare = 1 - load / reach
+        target = -np.log(reach * self.weight * delta_real)
+
+        def excess(logarithm: float) -> float:
+            return np.log(spare + np.exp(logarithm)).sum() - self.ratio.size * np.logaddexp(0, logarithm) - target
+
+        start = excess(target)
+        low, high = target + min(-start, 0), target + max(-start, 0)
+        root = target if start == 0 else brentq(excess, low - 1e-9, high + 1e-9, xtol=TOLERANCE, rtol=TOLERANCE)
+        value = np.exp(root)
+        return (spare[1:] + value) / (1 + value)
 
     def prediction(self, curves: Curves, iterations: int, residual: float) -> Prediction:
         delta_real = self.delta(curves)
-        delta, g_real, g_synthetic, k, g = self.shares(delta_real)
+        delta, g_real, g_synthetic, k, g, kept = self.shares(delta_real)
+        chain = delta_real * np.cumprod(np.append(1, kept))
         # (1/N) tr C R C R, mu' R mu and mu' R C R mu.
         trace = curves.freedom_square / (self.total * g**2)
         signal, spread = curves.signal / g, curves.signal_square / g**2
@@ -290,7 +344,7 @@ class _Training(NamedTuple):
             raise ValueError("samples must be more for this mean and penalty: a corrected estimate is negative")
 
         # w_bar = R (along_mu mu + along_error e), where e is the error of the generator's mean.
-        error = self.mean_ratio * delta_real
+        error = self.mean_ratio @ chain[:-1]
         pull = self.fixed + (self.kept_right - self.kept_wrong) * g_synthetic
         shrink = (1 + g_real * signal) * (1 + k * error) + k * signal
         along_mu = (g_real * (1 + k * error) + pull) / shrink
@@ -301,11 +355,15 @@ class _Training(NamedTuple):
         # What each sort of sample adds to the variance: its residual times how fast its share grows with a term w'Cw.
         b_real = self.direct / (1 + delta_real) ** 2
         b_synthetic = self.pi_synthetic * self.weight**2 / (1 + self.weight * delta) ** 2
-        own = self.ratio * self.alpha * b_synthetic * delta**2
-        slope = (delta / delta_real) ** 2 / (1 - own)
-        pushed = b_real + (self.fixed + self.alpha * b_synthetic / self.weight) * slope
+        # slopes[t] = d delta^(t) / d delta_1, where d (k delta_2) = pushed_synthetic d delta_2.
+        pushed_synthetic = self.fixed + self.alpha * b_synthetic / self.weight
+        later = 1 + np.append(np.cumsum((self.ratio / kept)[::-1])[::-1], 0) * delta * pushed_synthetic
+        slopes = chain / delta_real * later / later[0]
+        slope = slopes[-1]
+        pushed = b_real + pushed_synthetic * slope
         amplification = 1 / (curves.ridge * curves.freedom_slope / curves.freedom + trace / delta_real * pushed)
         residual_synthetic = self.kept_right * (1 - mean_hat) ** 2 + self.kept_wrong * (1 + mean_hat) ** 2
-        noise = b_real * (1 - mean) ** 2 + b_synthetic * slope * residual_synthetic + self.mean_ratio * along_error**2
+        drift = self.mean_ratio @ slopes[:-1] * along_error**2
+        noise = b_real * (1 - mean) ** 2 + b_synthetic * slope * residual_synthetic + drift
         variance = amplification * (along_mu**2 * spread + trace * noise)
         return Prediction(float(mean), float(variance), np.array([delta_real, delta]), iterations, residual)

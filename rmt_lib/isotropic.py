@@ -109,7 +109,7 @@ def predict_isotropic(
     epsilon, phi, rho : array_like
         Label noise and the verifier's keep rates for right and wrong labels, in [0, 1].
     n_hat : array_like
-        Samples the generator is fitted to, >= 1 or infinite; with ``reused`` it is n and must not be given.
+        Samples the generator is fitted to, >= 1 or infinite; with ``reused`` at most n, or infinite for all n.
     generator : str or array of str
         ``known_mean``, ``held_out`` or ``reused``.
 
@@ -151,12 +151,13 @@ def _predict(s: Isotropic) -> tuple[Array, Array, Array, Array, Array]:
     total = s.n + s.m
     ratio = s.p / total
     pi_real, pi_synthetic = s.n / total, s.m / total
-    c = s.p / np.where(reused, np.maximum(s.n, 1), s.n_hat)
+    c = s.p / s.fitted
     kept_right, kept_wrong = s.phi * (1 - s.epsilon), s.rho * s.epsilon
     alpha, lam = kept_right + kept_wrong, kept_right - kept_wrong
 
     # A reused real sample enters through C_hat, any other through the identity.
-    fixed, direct = np.where(reused, pi_real, 0.0), np.where(reused, 0.0, pi_real)
+    fixed = np.where(reused, s.fitted / total, 0.0)
+    direct = np.where(reused, (s.n - s.fitted) / total, pi_real)
     share = alpha * pi_synthetic * s.weight
     trace, hat_trace, iterations, residual = Equation(s.gamma, direct, fixed, share, c, ratio, s.weight * ratio).solve()
     delta_real, delta_synthetic = ratio * trace, ratio * hat_trace
@@ -203,7 +204,7 @@ def _amplification(
     r_r, r_cr, cr_cr = (ratio * product for product in products)
     to_synthetic = b_synthetic * r_cr * delta_synthetic / delta_real
     to_real = b_real * r_cr * delta_real / delta_synthetic
-    slack_real = ((s.gamma + b_real) * r_r + b_synthetic / s.weight * r_cr) / delta_real
+    slack_real = ((s.gamma + b_real) * r_r + (fixed + b_synthetic / s.weight) * r_cr) / delta_real
     slack_synthetic = ((s.gamma + b_real) * r_cr + (fixed + b_synthetic / s.weight) * cr_cr) / delta_synthetic
     pivot = slack_synthetic + to_real
     share = to_synthetic / pivot

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
+from rmt_lib.selection import Axes, Flip, Keep, Rule, moments
 
 GENERATORS = ("known_mean", "held_out", "reused")
 
@@ -89,9 +90,53 @@ class Mixture:
         return checks.frozen(root if self.eigenvectors is None else (self.eigenvectors * root) @ self.eigenvectors.T)
 
 
+class Moments(NamedTuple):
+    r"""What the theory asks of the kept samples of a source, by groups of equal label.
+
+    With :math:`\tilde x = (1, x)`, x standard normal coordinates along the directions that selection looks at,
+    :math:`u = D \tilde x + e` and e is independent of x, label and verifier. Without such directions D is the mean.
+    """
+
+    columns: Array
+    """D, (p, 1 + r)."""
+    labels: Array
+    """Label of each group, what the classifier is trained to answer, (groups, outputs)."""
+    grams: Array
+    r"""E[q 1(group) :math:`\tilde x \tilde x'`], (groups, 1 + r, 1 + r)."""
+
+    @property
+    def alpha(self) -> float:
+        """E[q]."""
+        return float(self.grams[:, 0, 0].sum())
+
+    @property
+    def pull(self) -> Array:
+        r"""E[q label :math:`\tilde x'`]', (1 + r, outputs): D times it is h = E[q label u]."""
+        return self.grams[:, 0].T @ self.labels
+
+    @property
+    def surplus(self) -> Array:
+        """What selection adds to alpha cov in S = E[q u u'] = alpha cov + D surplus D', (1 + r, 1 + r)."""
+        surplus = self.grams.sum(axis=0)
+        surplus[1:, 1:] -= surplus[0, 0] * np.eye(len(surplus) - 1)
+        return surplus
+
+    def residual(self, score: Array, spread: Array) -> Array:
+        """E[q (label - w'u)(label - w'u)'] from the scores D'w (1 + r, outputs) and w' cov w (outputs, outputs)."""
+        missed = -np.repeat(score.T[None], len(self.labels), axis=0)
+        missed[:, :, 0] += self.labels
+        inside = score[1:].T @ score[1:]
+        return np.einsum("gia,gab,gjb->ij", missed, self.grams, missed) + self.alpha * (spread - inside)
+
+
+SIGNS = checks.frozen([[1.0], [-1.0]])
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """One source of training samples: `n` draws of a mixture with label noise, a verifier and a weight.
+
+    Label noise and verifier are coins of the same bias for all samples, or look at a projection of the sample.
 
     Parameters
     ----------
@@ -105,11 +150,25 @@ class Source:
         Probability that the verifier keeps a sample with a right (`phi`) or a wrong (`rho`) label, in [0, 1].
     weight : float
         Weight omega > 0 of each kept sample in the training objective.
+    directions : (p, r) or (p,) array, optional
+        r = 1 or 2 directions that `keep` and `flip` look along (ours).
+    keep : callable, optional
+        ``keep(z)`` or ``keep(z, sign)``: probability that a sample is kept, given its projections z = u' directions,
+        shape (..., r), and whether its label is right (sign +1) or wrong (-1), shape (...). In place of phi and rho.
+    flip : callable, optional
+        ``flip(z)``: probability that its label is wrong. In place of epsilon.
 
     Raises
     ------
     ValueError, TypeError
-        A parameter outside its range, or of the wrong type.
+        A parameter outside its range, or of the wrong type; directions without `keep` and `flip` or the reverse;
+        directions along which the mixture has no variance, or that are dependent.
+
+    Notes
+    -----
+    `keep` and `flip` must be functions of a module's top level where trials run in other processes. Thresholds may be
+    hard. What is narrower than a few hundredths of a standard deviation may be missed by the
+    quadrature behind `moments`, which otherwise is good to 1e-8.
     """
 
     mixture: Mixture
@@ -118,6 +177,9 @@ class Source:
     phi: float = field(default=1.0, kw_only=True)
     rho: float = field(default=1.0, kw_only=True)
     weight: float = field(default=1.0, kw_only=True)
+    directions: Array | None = field(default=None, kw_only=True)
+    keep: Keep | None = field(default=None, kw_only=True)
+    flip: Flip | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.mixture, Mixture):
@@ -126,16 +188,68 @@ class Source:
         for name in ("epsilon", "phi", "rho"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), low=0, high=1))
         object.__setattr__(self, "weight", checks.number("weight", self.weight, low=0, open_low=True))
+        self._check_rule()
+
+    def _check_rule(self) -> None:
+        if self.directions is None:
+            for name in ("keep", "flip"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"directions must be given with {name}, which looks along them, got None")
+            return
+        if self.keep is None and self.flip is None:
+            raise ValueError("keep or flip must be given with directions, got None for both")
+        for name, coins in (("keep", ("phi", "rho")), ("flip", ("epsilon",))):
+            function = getattr(self, name)
+            if function is None:
+                continue
+            if not callable(function):
+                raise TypeError(f"{name} must be callable, got {function!r}")
+            for coin in coins:
+                default = type(self).__dataclass_fields__[coin].default
+                if getattr(self, coin) != default:
+                    raise ValueError(
+                        f"{coin} must be left at {default:g} where {name} is given, got {getattr(self, coin):g}"
+                    )
+        directions = checks.array("directions", self.directions)
+        directions = directions[:, None] if directions.ndim == 1 else directions
+        p = self.mixture.p
+        if directions.shape not in ((p, 1), (p, 2)):
+            raise ValueError(f"directions must have shape ({p}, 1) or ({p}, 2), got {directions.shape}")
+        object.__setattr__(self, "directions", checks.frozen(directions))
+        self.rule.chances(self.axes.centre + np.zeros((1, 1)))  # the rule gives probabilities, the axes exist
+
+    @cached_property
+    def axes(self) -> Axes | None:
+        """The coordinates that selection looks at; None for coins."""
+        if self.directions is None:
+            return None
+        return Axes.of(self.mixture.mean, self.mixture.root, self.directions)
+
+    @property
+    def rule(self) -> Rule:
+        """Label noise and verifier as one function of the projections."""
+        return Rule(self.keep, self.flip, self.epsilon, self.phi, self.rho)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """The selected samples as the theory sees them."""
+        mean = self.mixture.mean[:, None]
+        if self.axes is None:
+            coins = [self.phi * (1 - self.epsilon), self.rho * self.epsilon]
+            return Moments(mean, SIGNS, np.array(coins)[:, None, None])
+        root, (centre, spread, basis) = self.mixture.root, self.axes
+        grams = moments(tuple(centre), tuple(map(tuple, spread)), self.rule)
+        return Moments(np.column_stack([mean, apply(root, basis)]), SIGNS, np.array(grams))
 
     @property
     def kept_right(self) -> float:
-        """P(kept, label right) = phi (1 - epsilon)."""
-        return self.phi * (1 - self.epsilon)
+        """P(kept, label right); phi (1 - epsilon) for coins."""
+        return float(self.moments.grams[0, 0, 0])
 
     @property
     def kept_wrong(self) -> float:
-        """P(kept, label wrong) = rho epsilon."""
-        return self.rho * self.epsilon
+        """P(kept, label wrong); rho epsilon for coins."""
+        return float(self.moments.grams[1, 0, 0])
 
     @property
     def alpha(self) -> float:
@@ -175,13 +289,13 @@ class Isotropic:
 
     * ``known_mean``: mean exactly mu e, covariance that of n_hat samples independent of the training set;
     * ``held_out``: mean and covariance both fitted to n_hat samples independent of the training set;
-    * ``reused``: both fitted to the n training samples themselves; `n_hat` is not used and must stay infinite.
+    * ``reused``: both fitted to training samples: to n_hat of the n, or to all of them where `n_hat` is infinite.
 
     Raises
     ------
     ValueError, TypeError
-        A parameter outside its range, shapes that do not broadcast, n = m = 0, an unknown generator, n_hat given
-        with ``reused``, or ``reused`` without training samples.
+        A parameter outside its range, shapes that do not broadcast, n = m = 0, an unknown generator, a finite n_hat
+        above n with ``reused``, or ``reused`` without training samples.
     """
 
     p: Array
@@ -223,18 +337,26 @@ class Isotropic:
             object.__setattr__(self, name, value)
         if (self.n + self.m == 0).any():
             raise ValueError("n and m must not both be 0, got n = m = 0")
-        if (self.reused & np.isfinite(self.n_hat)).any():
-            given = self.n_hat[self.reused & np.isfinite(self.n_hat)].flat[0]
-            raise ValueError(f"n_hat is not used with generator 'reused' and must not be given, got {given:g}")
         if (self.reused & (self.n < 1)).any():
             raise ValueError(
                 "n must be >= 1 with generator 'reused', which is fitted to the training samples, got n < 1"
             )
+        above = self.reused & np.isfinite(self.n_hat) & (self.n_hat > self.n)
+        if above.any():
+            raise ValueError(
+                "n_hat must be infinite or <= n with generator 'reused', which is fitted to training samples, got "
+                f"n_hat = {self.n_hat[above].flat[0]:g} with n = {self.n[above].flat[0]:g}"
+            )
 
     @property
     def reused(self) -> np.ndarray:
-        """Where the generator is fitted to the training samples."""
+        """Where the generator is fitted to training samples."""
         return self.generator == "reused"
+
+    @property
+    def fitted(self) -> Array:
+        """Samples that the generator is fitted to: `n_hat`, or all n where ``reused`` leaves it infinite."""
+        return np.where(self.reused, np.minimum(self.n, self.n_hat), self.n_hat)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -59,6 +59,10 @@ def predict_pruned(target: Mixture, sources: Sequence[Source], *, gamma: float) 
     and each weighs :math:`\omega_k \alpha_k`; so it exists, is unique, and the same solver finds it.
     """
     sources = check_sources(target, sources)
+    if any(source.directions is not None for source in sources):
+        raise ValueError(
+            "directions must not be given: the released formula knows no selection that looks at the sample"
+        )
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
     n, weight, right, wrong = np.array([(s.n, s.weight, s.kept_right, s.kept_wrong) for s in sources]).T
     alpha, lam = right + wrong, right - wrong
@@ -78,7 +82,7 @@ def predict_pruned(target: Mixture, sources: Sequence[Source], *, gamma: float) 
     pulled = coordinates.half_transpose(factor, coordinates.half(factor, means[:, 1:]))
     inner = np.eye(pi.size) + (g * alpha)[:, None] * (means[:, 1:].T @ pulled)
     mean_classifier = pulled @ np.linalg.solve(inner, g * lam)
-    score, spread = means.T @ mean_classifier, coordinates.quadratic(mean_classifier)
+    score, spread = means.T @ mean_classifier, coordinates.quadratic(mean_classifier[:, None])[:, 0, 0]
 
     residual = right * (1 - score[1:]) ** 2 + wrong * (1 + score[1:]) ** 2 + alpha * spread[at]
     traces = solution.resolvent.second / total

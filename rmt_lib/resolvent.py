@@ -76,8 +76,8 @@ class Spectral:
         return vector if self.basis is None else vector @ self.basis
 
     def quadratic(self, w: Array) -> Array:
-        """w' C_j w for each j."""
-        return (self.eigenvalues * w**2).sum(axis=1)
+        """w' C_j w for each j, (J, outputs, outputs); w is (p, outputs)."""
+        return np.array([w.T @ (values[:, None] * w) for values in self.eigenvalues])
 
     def traces(self) -> Array:
         """tr(C_j) for each j."""
@@ -157,8 +157,8 @@ class Dense:
         return vector
 
     def quadratic(self, w: Array) -> Array:
-        """w' C_j w for each j."""
-        return np.array([w @ self._times(j, w[:, None])[:, 0] for j in range(len(self.mixtures))])
+        """w' C_j w for each j, (J, outputs, outputs); w is (p, outputs)."""
+        return np.array([w.T @ self._times(j, w) for j in range(len(self.mixtures))])
 
     def traces(self) -> Array:
         """tr(C_j) for each j."""

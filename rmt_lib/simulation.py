@@ -1,8 +1,9 @@
 """Exact simulation: train the ridge classifier on sampled data and read off mean, variance, accuracy and risk.
 
-Trained on Gaussian sources, the classifier depends on the data only through, for each source, the counts of kept right
-and kept wrong samples, their two sums and one scatter matrix. The scatter is Wishart and independent of the sums, so a
-trial draws these directly (Bartlett's decomposition) at a cost that does not grow with the number of samples.
+Trained on Gaussian sources, the classifier depends on the data only through, for each source, the counts of kept
+samples by label, their sums and one scatter matrix. The scatter is Wishart and independent of the sums, so a trial
+draws these directly (Bartlett's decomposition) at a cost that does not grow with the number of samples. Where verifier
+or labels look at a projection, that projection is drawn for every sample, and the rest in the same way.
 """
 
 from __future__ import annotations
@@ -20,33 +21,49 @@ from threadpoolctl import ThreadpoolController
 from rmt_lib import checks
 from rmt_lib.checks import Array
 from rmt_lib.execution import in_order_of_completion
-from rmt_lib.model import Isotropic, Mixture, Source, apply, check_sources
+from rmt_lib.model import SIGNS, Isotropic, Mixture, Source, apply, check_sources
 from rmt_lib.progress import progress
 from rmt_lib.results import Simulation
+from rmt_lib.selection import Axes, Rule
 
 Method = Literal["sufficient", "samples"]
 BLOCK = 4096
 CHUNKS = 64
 
 
+class Selection(NamedTuple):
+    """Axes and rule of a source whose verifier or labels look at the sample."""
+
+    axes: Axes
+    rule: Rule
+
+    def outcome(self, rng: np.random.Generator, x: Array) -> Array:
+        """Group of samples with coordinates x (size, r): 0 kept and right, 1 kept and wrong, 2 dropped."""
+        right, wrong = self.rule.chances(self.axes.centre + x @ self.axes.spread.T)
+        level = rng.random(len(x))
+        return np.where(level < right, 0, np.where(level < right + wrong, 1, 2))
+
+
 class Batch(NamedTuple):
     """A source as one trial sees it: signed features are mean + root z; `root` is scalar, (p,) or (p, r).
 
-    `triangular` says that `root` is square and lower triangular.
+    A sample is kept in group j with probability `groups[j]` and the label `labels[j]`, (groups, outputs), unless
+    `selection` looks at its projections. `triangular` says that `root` is square and lower triangular.
     """
 
     mean: Array
     root: Array
     n: int
-    kept_right: float
-    kept_wrong: float
+    groups: Sequence[float]
     weight: float
     triangular: bool = False
+    labels: Array = SIGNS
+    selection: Selection | None = None
 
     @property
     def chances(self) -> Array:
-        """P(kept and right), P(kept and wrong), P(dropped)."""
-        return np.array([self.kept_right, self.kept_wrong, max(0.0, 1 - self.kept_right - self.kept_wrong)])
+        """Probability of each group, and of being dropped."""
+        return np.array([*self.groups, max(0.0, np.subtract.reduce([1.0, *self.groups]))])
 
     @property
     def width(self) -> int:
@@ -63,11 +80,11 @@ class Batch(NamedTuple):
 class _Training:
     """What a ridge classifier is made of: gamma I + sum omega/N q u u' (lower half) and sum omega/N q s u."""
 
-    def __init__(self, p: int, gamma: float, total: int) -> None:
+    def __init__(self, p: int, gamma: float, total: int, outputs: int = 1) -> None:
         self.gamma, self.total = gamma, total
         self.gram = np.zeros((p, p), order="F")
         self.gram[np.diag_indices(p)] = gamma
-        self.moment = np.zeros(p)
+        self.moment = np.zeros((p, outputs))
 
     def add_squares(self, weight: float, factor: Array) -> None:
         """Add weight factor factor' / N."""
@@ -77,11 +94,11 @@ class _Training:
             self.gram = dsyrk(weight / self.total, factor, beta=1.0, c=self.gram, lower=1, overwrite_c=1)
 
     def add_moment(self, weight: float, moment: Array) -> None:
-        """Add weight moment / N."""
+        """Add weight moment / N; moment is (p, outputs)."""
         self.moment += weight / self.total * moment
 
     def classifier(self) -> Array:
-        """w = gram^{-1} moment; `gram` is used up."""
+        """w = gram^{-1} moment, (p, outputs); `gram` is used up."""
         try:
             factor = cho_factor(self.gram, lower=True, overwrite_a=True, check_finite=False)
         except LinAlgError as error:
@@ -110,34 +127,90 @@ def _bartlett(rng: np.random.Generator, p: int, degrees: int) -> Array:
 
 def _add_sufficient(rng: np.random.Generator, batch: Batch, training: _Training) -> None:
     """One source from counts, sums and a Wishart scatter."""
-    right, wrong, _ = rng.multinomial(batch.n, batch.chances)
-    counts = np.array([right, wrong])
-    noise = batch.spread(np.asfortranarray(rng.standard_normal((batch.width, 2))))
+    if batch.selection is not None:
+        return _add_selected(rng, batch, batch.selection, training)
+    counts = rng.multinomial(batch.n, batch.chances)[:-1]
+    noise = batch.spread(np.asfortranarray(rng.standard_normal((batch.width, counts.size))))
     sums = batch.mean[:, None] * counts + np.sqrt(counts) * noise
-    degrees = max(right - 1, 0) + max(wrong - 1, 0)
+    degrees = int(np.maximum(counts - 1, 0).sum())
     if degrees:
         training.add_squares(batch.weight, batch.spread(_bartlett(rng, batch.width, degrees)))
     training.add_squares(batch.weight, sums / np.sqrt(np.maximum(counts, 1)))
-    training.add_moment(batch.weight, sums[:, 0] - sums[:, 1])
+    training.add_moment(batch.weight, sums @ batch.labels)
+
+
+def _add_selected(rng: np.random.Generator, batch: Batch, selection: Selection, training: _Training) -> None:
+    """A source whose selection looks at coordinates x: these for every sample, the rest u - E[u | x] as a Wishart.
+
+    The rest is independent of x and label, so it may be turned: with U an orthonormal basis of the columns (1, x,
+    label) of the kept samples, its part along U is Gaussian and goes with theirs; that across U has a Wishart scatter.
+    """
+    basis = selection.axes.basis
+    x = rng.standard_normal((batch.n, basis.shape[1]))
+    outcome = selection.outcome(rng, x)
+    kept = outcome < len(batch.labels)
+    labels = batch.labels[outcome[kept]]
+    told = np.column_stack([np.ones(len(labels)), x[kept], labels])
+    directions, size, _ = np.linalg.svd(told, full_matrices=False)
+    directions = directions[:, size > 1e-10 * max(size.max(initial=0.0), 1e-300)]
+
+    def across(z: Array) -> Array:
+        return batch.spread(z - basis @ (basis.T @ z))
+
+    along = rng.standard_normal((batch.width, directions.shape[1]))
+    along = across(along) + batch.spread(basis @ (x[kept].T @ directions))
+    along += batch.mean[:, None] * directions.sum(axis=0)
+    degrees = len(labels) - directions.shape[1]
+    if degrees > 0:
+        training.add_squares(batch.weight, across(_bartlett(rng, batch.width, degrees)))
+    training.add_squares(batch.weight, along)
+    training.add_moment(batch.weight, along @ (directions.T @ labels))
 
 
 def _add_samples(rng: np.random.Generator, batch: Batch, training: _Training) -> None:
     """One source, drawing every sample; in blocks, to bound the memory."""
     for start in range(0, batch.n, BLOCK):
         size = min(BLOCK, batch.n - start)
-        u = batch.mean[:, None] + batch.spread(np.asfortranarray(rng.standard_normal((batch.width, size))))
-        outcome = rng.choice([1, -1, 0], size=size, p=batch.chances)
-        training.add_squares(batch.weight, u[:, outcome != 0])
-        training.add_moment(batch.weight, u @ outcome)
+        z = np.asfortranarray(rng.standard_normal((batch.width, size)))
+        if batch.selection is None:
+            outcome = rng.choice(len(batch.chances), size=size, p=batch.chances)
+        else:
+            outcome = batch.selection.outcome(rng, z.T @ batch.selection.axes.basis)
+        u, kept = batch.mean[:, None] + batch.spread(z), outcome < len(batch.labels)
+        training.add_squares(batch.weight, u[:, kept])
+        training.add_moment(batch.weight, u[:, kept] @ batch.labels[outcome[kept]])
 
 
 ADD = {"sufficient": _add_sufficient, "samples": _add_samples}
+
+
+def train(rng: np.random.Generator, batches: Sequence[Batch], gamma: float, method: Method) -> Array:
+    """A ridge classifier (p, outputs) trained on fresh samples."""
+    training = _Training(batches[0].mean.size, gamma, sum(batch.n for batch in batches), batches[0].labels.shape[1])
+    for batch in batches:
+        ADD[method](rng, batch, training)
+    return training.classifier()
 
 
 def _score(w: Array, mean: Array, root: Array) -> tuple[float, float]:
     """Mean mean' w and variance |root' w|^2 of the score of a fresh sample."""
     pulled = root.T @ w if root.ndim == 2 else root * w
     return float(mean @ w), float(pulled @ pulled)
+
+
+def _batches(sources: Sequence[Source]) -> tuple[Batch, ...]:
+    """`sources`, checked, as a trial sees them."""
+    return tuple(
+        Batch(
+            source.mixture.mean,
+            source.mixture.root,
+            checks.count("n", source.n, low=0),
+            () if source.axes else (source.kept_right, source.kept_wrong),
+            source.weight,
+            selection=Selection(source.axes, source.rule) if source.axes else None,
+        )
+        for source in sources
+    )
 
 
 class _General(NamedTuple):
@@ -150,10 +223,7 @@ class _General(NamedTuple):
     method: Method
 
     def __call__(self, rng: np.random.Generator) -> tuple[float, float]:
-        training = _Training(self.mean.size, self.gamma, sum(batch.n for batch in self.batches))
-        for batch in self.batches:
-            ADD[self.method](rng, batch, training)
-        return _score(training.classifier(), self.mean, self.root)
+        return _score(train(rng, self.batches, self.gamma, self.method)[:, 0], self.mean, self.root)
 
 
 class _IsotropicTrial(NamedTuple):
@@ -179,18 +249,21 @@ class _IsotropicTrial(NamedTuple):
         training = _Training(self.p, self.gamma, self.n + self.m)
         centre, root = mean, one
         if self.generator == "reused":
-            centre, root = self._fit(rng, mean, self.n, centred=True)
-            training.add_squares(self.n, root)
-            training.add_squares(self.n, centre[:, None])
-            training.add_moment(self.n, centre)
+            fitted_to = min(self.n, self.n_hat)
+            centre, root = self._fit(rng, mean, int(fitted_to), centred=True)
+            training.add_squares(fitted_to, root)
+            training.add_squares(fitted_to, centre[:, None])
+            training.add_moment(fitted_to, centre[:, None])
+            if self.n > fitted_to:
+                add(rng, Batch(mean, one, self.n - int(fitted_to), (1.0, 0.0), 1.0), training)
         else:
             if np.isfinite(self.n_hat):
                 fitted, root = self._fit(rng, mean, int(self.n_hat), centred=self.generator == "held_out")
                 centre = fitted if self.generator == "held_out" else mean
-            add(rng, Batch(mean, one, self.n, 1.0, 0.0, 1.0), training)
+            add(rng, Batch(mean, one, self.n, (1.0, 0.0), 1.0), training)
         triangular = self.method == "sufficient" and root.shape == (self.p, self.p)
-        add(rng, Batch(centre, root, self.m, self.kept_right, self.kept_wrong, self.weight, triangular), training)
-        return _score(training.classifier(), mean, one)
+        add(rng, Batch(centre, root, self.m, (self.kept_right, self.kept_wrong), self.weight, triangular), training)
+        return _score(training.classifier()[:, 0], mean, one)
 
     def _fit(self, rng: np.random.Generator, mean: Array, samples: int, *, centred: bool) -> tuple[Array, Array]:
         """Mean of `samples` draws of N(mean, I) and a root of their covariance, around it or around the true mean."""
@@ -240,19 +313,8 @@ def simulate(
         Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
     """
     sources = check_sources(target, sources)
-    batches = tuple(
-        Batch(
-            source.mixture.mean,
-            source.mixture.root,
-            checks.count("n", source.n, low=0),
-            source.kept_right,
-            source.kept_wrong,
-            source.weight,
-        )
-        for source in sources
-    )
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
-    trial = _General(target.mean, target.root, gamma, batches, _check_method(method))
+    trial = _General(target.mean, target.root, gamma, _batches(sources), check_method(method))
     return _run(trial, trials, seed, executor)
 
 
@@ -279,6 +341,7 @@ def simulate_isotropic(
     Parameters as in `predict_isotropic`, single numbers, with whole p, n, m and n_hat (or n_hat infinite); `trials`,
     `seed`, `method` and `executor` as in `simulate`. The generator is fitted afresh in every trial. A fitted covariance
     divides by the number of samples; ``known_mean`` measures it around the true mean, the others around the fitted one.
+    With ``reused`` the samples that it is fitted to enter training, beside n - n_hat others.
 
     Raises
     ------
@@ -298,12 +361,12 @@ def simulate_isotropic(
         n_hat=np.inf if np.isinf(setting.n_hat) else checks.count("n_hat", n_hat, low=1),
         generator=str(setting.generator),
         weight=float(setting.weight),
-        method=_check_method(method),
+        method=check_method(method),
     )
     return _run(trial, trials, seed, executor)
 
 
-def _check_method(method: Any) -> Method:
+def check_method(method: Any) -> Method:
     if method not in ADD:
         raise ValueError(f"method must be one of {', '.join(ADD)}, got {method!r}")
     return method
@@ -314,20 +377,22 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()  # takes milliseconds to look for the libraries
 
 
-Trial = Callable[[np.random.Generator], tuple[float, float]]
+Outcome = tuple[Any, ...]
+Trial = Callable[[np.random.Generator], Outcome]
 
 
-def _run_chunk(trial: Trial, generators: Sequence[np.random.Generator]) -> list[tuple[float, float]]:
+def _run_chunk(trial: Trial, generators: Sequence[np.random.Generator]) -> list[Outcome]:
     # One BLAS thread: sums are then added in the same order everywhere, and workers do not compete for cores.
     with _blas().limit(limits=1, user_api="blas"):
         return [trial(rng) for rng in generators]
 
 
-def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Simulation:
+def run_trials(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> tuple[Array, ...]:
+    """What `trial` returns, one array for each part with the trials as first axis."""
     generators = checks.generator(seed).spawn(checks.count("trials", trials, low=1))
     size = -(-len(generators) // CHUNKS)
     chunks = [generators[i : i + size] for i in range(0, len(generators), size)]
-    results: list[list[tuple[float, float]]] = [[] for _ in chunks]
+    results: list[list[Outcome]] = [[] for _ in chunks]
     with (
         progress(total=len(generators), desc="simulating", unit="trial") as bar,
         _blas().limit(limits=1, user_api="blas"),
@@ -335,5 +400,8 @@ def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Sim
         for i, result in in_order_of_completion(_run_chunk, [(trial, chunk) for chunk in chunks], executor):
             results[i] = result
             bar.update(len(result))
-    mean, variance = np.array([pair for result in results for pair in result]).T
-    return Simulation(mean, variance)
+    return tuple(np.array(part) for part in zip(*(outcome for result in results for outcome in result), strict=True))
+
+
+def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Simulation:
+    return Simulation(*run_trials(trial, trials, seed, executor))

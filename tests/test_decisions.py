@@ -113,9 +113,10 @@ def test_the_gain_is_that_of_simulated_classifiers():
         assert theory == pytest.approx(20 * density * slope_of_z, rel=0.3)
 
 
-@pytest.mark.parametrize("generator", ["known_mean", "held_out", "reused"])
-def test_the_infinite_penalty_is_the_limit(generator):
-    n_hat = np.inf if generator == "reused" else 150
+@pytest.mark.parametrize(
+    "generator, n_hat", [("known_mean", 150), ("held_out", 150), ("reused", np.inf), ("reused", 30)]
+)
+def test_the_infinite_penalty_is_the_limit(generator, n_hat):
     setting = dict(p=100, n=[0.0, 80, 80] if generator != "reused" else 80, m=[300, 0, 700], mu=1.2, epsilon=0.3)
     setting |= dict(phi=0.9, rho=0.4, n_hat=n_hat, generator=generator, weight=0.7)
     np.testing.assert_allclose(score(**setting, gamma=1e7), infinite_penalty_score(**setting), rtol=1e-5)

@@ -85,12 +85,28 @@ def test_one_drawn_generator_is_close():
     np.testing.assert_allclose(given.deltas, limit.deltas, rtol=0.02)
 
 
-def trained(generator, n, m, n_hat, gamma, rng):
-    """Mean and variance of the score after fitting a generator to sampled rows and training on sampled rows."""
-    real, seen = (MEAN + rng.standard_normal((size, P)) * np.sqrt(EIGENVALUES) for size in (n, n_hat))
-    rows = real if generator == "reused" else seen
+def drawn(mean, root, generator, size, rng):
+    """Mean and root (p, size) of the covariance of a generator fitted to samples of mean + root z."""
+    rows = mean + rng.standard_normal((size, root.shape[1])) @ root.T
     centre = MEAN if generator == "known_mean" else rows.mean(axis=0)
-    synthetic = centre + rng.standard_normal((m, len(rows))) @ (rows - centre) / np.sqrt(len(rows))
+    return centre, (rows - centre).T / np.sqrt(size)
+
+
+def trained(generator, n, m, n_hat, gamma, rng):
+    """Mean and variance of the score after fitting a generator to sampled rows and training on sampled rows.
+
+    The generator `reused` is fitted to the first `n_hat` training rows, any other may be a chain: `n_hat` a tuple.
+    """
+    real = MEAN + rng.standard_normal((n, P)) * np.sqrt(EIGENVALUES)
+    if generator == "reused":
+        rows = real[:n_hat]
+        centre = rows.mean(axis=0)
+        root = (rows - centre).T / np.sqrt(len(rows))
+    else:
+        centre, root = MEAN, np.diag(np.sqrt(EIGENVALUES))
+        for size in np.atleast_1d(n_hat):
+            centre, root = drawn(centre, root, generator, size, rng)
+    synthetic = centre + rng.standard_normal((m, root.shape[1])) @ root.T
     wrong = rng.random(m) < NOISY["epsilon"]
     kept = rng.random(m) < np.where(wrong, NOISY["rho"], NOISY["phi"])
     synthetic, signs = synthetic[kept], np.where(wrong[kept], -1.0, 1.0)
@@ -99,22 +115,85 @@ def trained(generator, n, m, n_hat, gamma, rng):
     return MEAN @ w, w**2 @ EIGENVALUES
 
 
-@pytest.mark.parametrize("generator", GENERATORS)
 @pytest.mark.parametrize("gamma", [0.02, 0.5])
-def test_simulation_agrees(generator, gamma):
-    """100 trials; the bias of a limit at p = 200 is of order 1/p, here at most 0.5 % of mean, variance and accuracy."""
+@pytest.mark.parametrize(
+    "generator, n_hat",
+    [
+        ("known_mean", 400),
+        ("held_out", 400),
+        ("reused", 300),
+        ("reused", 120),
+        ("known_mean", (300, 250, 400)),
+        ("held_out", (300, 250, 400)),
+    ],
+)
+def test_simulation_agrees(generator, n_hat, gamma):
+    """60 trials; the bias of a limit at p = 200 is of order 1/p, here at most 0.7 % of mean, variance and accuracy."""
     rng = np.random.default_rng(2410)
-    mean, variance = np.array([trained(generator, 300, 600, 400, gamma, rng) for _ in range(100)]).T
-    limit = predict_fitted(
-        MIXTURE, n=300, m=600, gamma=gamma, generator=generator, **NOISY, **fitted_to(generator, 400)
-    )
+    mean, variance = np.array([trained(generator, 300, 600, n_hat, gamma, rng) for _ in range(60)]).T
+    limit = predict_fitted(MIXTURE, n=300, m=600, gamma=gamma, generator=generator, n_hat=n_hat, **NOISY)
     for values, expected in (
         (mean, limit.mean),
         (variance, limit.variance),
         (accuracy_of(mean, variance), limit.accuracy),
     ):
         error = values.std(ddof=1) / np.sqrt(len(values))
-        assert abs(values.mean() - expected) < 4 * error + 0.005 * expected
+        assert abs(values.mean() - expected) < 4 * error + 0.007 * expected
+
+
+CHAINS = ([400, np.inf], [np.inf, 400], [np.inf, 400, np.inf, np.inf], [400])
+
+
+@pytest.mark.parametrize("generator", ["known_mean", "held_out"])
+@pytest.mark.parametrize("gamma", [1e-9, 0.2, 1e9])
+def test_a_perfect_generation_changes_nothing(generator, gamma):
+    for m in (0, 500, 50_000):
+        setting = {"n": 50, "m": m, "gamma": gamma, "generator": generator, "weight": 2.0, **NOISY}
+        once = predict_fitted(MIXTURE, n_hat=400, **setting)
+        for chain in CHAINS:
+            found = predict_fitted(MIXTURE, n_hat=chain, **setting)
+            same(found, once, rtol=1e-8)
+            np.testing.assert_allclose(found.deltas, once.deltas, rtol=1e-8)
+
+
+def test_the_equations_of_a_chain_hold():
+    n, m, chain, omega, gamma = 100, 700, np.array([150, 400, 90]), 1.5, 0.03
+    alpha = 0.9 * 0.75 + 0.4 * 0.25
+    first, last = predict_fitted(MIXTURE, n=n, m=m, gamma=gamma, n_hat=chain, weight=omega, **NOISY).deltas
+    load = alpha * m * omega * last / (1 + omega * last)  # N k delta_2
+    assert first * np.prod(1 - load / chain) == pytest.approx(last, rel=1e-11)
+    slope = (n / (1 + first) + load / first) / (n + m)
+    assert np.mean(EIGENVALUES / (gamma + slope * EIGENVALUES)) * P / (n + m) == pytest.approx(first, rel=1e-11)
+
+
+@pytest.mark.parametrize("gamma", [1e-6, 0.1])
+@pytest.mark.parametrize("generator", ["known_mean", "held_out"])
+def test_the_variance_of_a_chain_is_a_derivative(generator, gamma):
+    """Of the minimum of the objective with tau w'Cw added, here by differences; near interpolation at gamma = 1e-6."""
+    n, m, chain, omega = 50, 500, np.array([120, 90]), 0.7
+    right, wrong = 0.9 * 0.75, 0.4 * 0.25
+
+    def minimum(tau):
+        # In the features (I + tau C / gamma)^{-1/2} u the penalty is gamma again.
+        factor = 1 / (1 + tau * EIGENVALUES / gamma)
+        turned = Mixture(MEAN * np.sqrt(factor), EIGENVALUES * factor)
+        limit = predict_fitted(turned, n=n, m=m, gamma=gamma, n_hat=chain, generator=generator, weight=omega, **NOISY)
+        first, last = limit.deltas
+        g_real, g_synthetic = n / (1 + first) / (n + m), m * omega / (1 + omega * last) / (n + m)
+        k = (right + wrong) * g_synthetic
+        kept = 1 - (n + m) / chain * k * last
+        signal = np.sum(turned.mean**2 / (gamma + (g_real + k * last / first) * turned.cov))
+        error = (n + m) * first * np.sum(np.cumprod([1, *kept[:-1]]) / chain) * (generator == "held_out")
+        forms = signal * np.ones((2, 2)) + [[0, 0], [0, error]]  # of R between the means of real and synthetic samples
+        pull = np.array([g_real, (right - wrong) * g_synthetic])
+        seen = np.linalg.solve(np.eye(2) + forms * [g_real, k], forms @ pull)
+        return g_real + k - pull @ seen, seen[0], limit
+
+    step = 1e-4 * gamma
+    _, mean, limit = minimum(0.0)
+    slope = (minimum(step)[0] - minimum(-step)[0]) / (2 * step)
+    assert limit.mean == pytest.approx(mean, rel=1e-8)
+    assert limit.variance == pytest.approx(slope, rel=1e-5)
 
 
 def test_a_reused_generator_is_no_free_lunch():
@@ -191,7 +270,11 @@ def test_a_mean_within_its_own_error_is_refused():
         ({"epsilon": 1.5}, r"epsilon must be in \[0, 1\], got 1.5"),
         ({"weight": 0.0}, "weight must be > 0"),
         ({"generator": "other"}, "generator must be one of known_mean, held_out, reused, got 'other'"),
-        ({"generator": "reused", "n_hat": 50}, "n_hat is not used with generator 'reused'"),
+        ({"generator": "reused", "n_hat": 101}, "n_hat must be infinite or <= n .* got n_hat = 101 with n = 100"),
+        ({"generator": "reused", "n_hat": [50, 50]}, "n_hat must be a single number with generator 'reused', got 2"),
+        ({"n_hat": []}, r"n_hat must be a number or a sequence of one number or more, got shape \(0,\)"),
+        ({"n_hat": [[50.0]]}, r"n_hat must be a number or a sequence of one number or more, got shape \(1, 1\)"),
+        ({"n_hat": [50, 0.5]}, "n_hat must be >= 1, got 0.5"),
         ({"generator": "reused", "n": 0}, "n must be >= 1 with generator 'reused'"),
         ({"n_hat": np.nan}, "n_hat must be >= 1"),
     ],

@@ -112,7 +112,10 @@ def test_training_data(call):
         (dict(generator="fresh"), "generator must be one of known_mean, held_out, reused, got"),
         (dict(generator=None), "generator must be one of known_mean, held_out, reused, got None"),
         (dict(generator=5), "generator must be one of known_mean, held_out, reused, got 5"),
-        (dict(generator="reused", n_hat=10), "n_hat is not used with generator 'reused'"),
+        (
+            dict(generator="reused", n_hat=11),
+            "n_hat must be infinite or <= n with generator 'reused'.* n_hat = 11 with n",
+        ),
         (dict(generator="reused", n=0), "n must be >= 1 with generator 'reused'"),
     ],
 )

@@ -29,6 +29,8 @@ ISOTROPIC_SETTINGS = [
     dict(generator="held_out", n=3, m=2, n_hat=1),
     dict(generator="reused", n=15, m=30),
     dict(generator="reused", n=4, m=3),
+    dict(generator="reused", n=18, m=30, n_hat=10),
+    dict(generator="reused", n=9, m=12, n_hat=1),
 ]
 
 

@@ -98,7 +98,7 @@ def random_settings(size: int, seed: int) -> dict:
     n = total * (1 - share)
     generator = rng.choice(GENERATORS, size)
     generator = np.where((generator == "reused") & (n < 1), "known_mean", generator)
-    return dict(
+    setting = dict(
         p=p,
         n=n,
         m=total * share,
@@ -107,10 +107,12 @@ def random_settings(size: int, seed: int) -> dict:
         epsilon=probability(),
         phi=probability(),
         rho=probability(),
-        n_hat=np.where((generator == "reused") | (rng.random(size) < 0.1), np.inf, 10 ** rng.uniform(0, 7, size)),
+        n_hat=np.where(rng.random(size) < 0.1, np.inf, 10 ** rng.uniform(0, 7, size)),
         generator=generator,
         weight=10 ** rng.uniform(-8, 8, size),
     )
+    setting["n_hat"] = np.where((generator == "reused") & (setting["n_hat"] > n), np.inf, setting["n_hat"])
+    return setting
 
 
 def test_isotropic_converges_everywhere():
@@ -126,7 +128,7 @@ def test_isotropic_converges_on_the_corners_of_the_domain():
     )
     total = 1e6 / ratio
     generator = np.where((generator == "reused") & (total * (1 - share) < 1), "held_out", generator)
-    n_hat = np.where(generator == "reused", np.inf, n_hat)
+    n_hat = np.where((generator == "reused") & (n_hat > 1), np.inf, n_hat)
     prediction = predict_isotropic(
         p=1e6, n=total * (1 - share), m=total * share, mu=1.0, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho,
         weight=weight, generator=generator, n_hat=n_hat,
