@@ -79,8 +79,8 @@ def first_sample_values(*, p: Any, n: Any, mu: Any, gamma: Any) -> SampleValues:
     """
     p, n, mu, gamma = _real("p", p, low=1), _real("n", n), _real("mu", mu), _real("gamma", gamma)
     eta = p / n
-    sigma, root = _shrinkage(eta, gamma)
-    unit = _real_score(eta, mu, gamma) * eta / n
+    sigma, root = shrinkage(eta, gamma)
+    unit = real_score(eta, mu, gamma) * eta / n
     right = unit / 2 * (1 / (mu**2 + eta) - (1 - 2 * sigma + sigma**2 * eta) / root**2)
     wrong = right - 2 * unit * (1 + sigma * mu**2) ** 2 / (mu**2 + eta)
     return SampleValues(right, wrong, unit * gamma * sigma / root**2)
@@ -168,7 +168,7 @@ def best_gamma_isotropic(**setting: Any) -> BestPenalty:
         raise TypeError("best_gamma_isotropic chooses gamma: it must not be given")
     limit = infinite_penalty_score(**setting)
     checks.single("best_gamma_isotropic", np.shape(limit))
-    return _best(lambda gamma: _score(predict_isotropic(gamma=gamma, **setting)), float(limit), together=True)
+    return best_penalty(lambda gamma: score_of(predict_isotropic(gamma=gamma, **setting)), float(limit), together=True)
 
 
 def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestPenalty:
@@ -184,13 +184,13 @@ def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestPenalty:
         Bad input.
     """
     sources = check_sources(target, sources)
-    pull = sum(source.n * source.weight * source.moments.columns @ source.moments.pull[:, 0] for source in sources)
-    cov = _dense(target)
+    pull = sum(source.n * source.weight * source.pull for source in sources)
+    cov = dense(target)
     spread = pull @ cov @ pull + sum(
-        source.n * source.weight**2 * source.alpha * np.sum(_dense(source.mixture) * cov) for source in sources
+        source.n * source.weight**2 * source.alpha * np.sum(dense(source.mixture) * cov) for source in sources
     )
     limit = float(target.mean @ pull / np.sqrt(spread)) if spread > 0 else 0.0
-    return _best(lambda gamma: _score(predict(target, sources, gamma=gamma)), limit, together=False)
+    return best_penalty(lambda gamma: score_of(predict(target, sources, gamma=gamma)), limit, together=False)
 
 
 def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None = None, **synthetic: Any) -> float:
@@ -225,11 +225,11 @@ def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None 
     if gamma is None:
         best = best_gamma_isotropic(**setting).gamma
         score = (
-            infinite_penalty_score(**setting) if np.isinf(best) else _score(predict_isotropic(gamma=best, **setting))
+            infinite_penalty_score(**setting) if np.isinf(best) else score_of(predict_isotropic(gamma=best, **setting))
         )
     else:
         gamma = checks.number("gamma", gamma, low=0, open_low=True)
-        score = _score(predict_isotropic(gamma=gamma, **setting))
+        score = score_of(predict_isotropic(gamma=gamma, **setting))
     checks.single("worth_in_real_samples", np.shape(score))
     if score <= 0:
         return -np.inf
@@ -241,7 +241,7 @@ def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None 
         return float(fewest - n)
 
     def excess(log_count: Any) -> Array:
-        return _real_score(p / np.exp(log_count), mu, gamma) - score
+        return real_score(p / np.exp(log_count), mu, gamma) - score
 
     # At the upper end sigma = 1 would still be enough.
     counts = np.linspace(np.log(fewest), np.log(p * (mu**4 + score**2) / missing), GRID)
@@ -255,29 +255,31 @@ def _real(name: str, value: Any, *, low: float = 0.0) -> Array:
     return checks.array(name, value, low=low, open_low=low == 0)
 
 
-def _shrinkage(eta: Any, gamma: Any) -> tuple[Array, Array]:
+def shrinkage(eta: Any, gamma: Any) -> tuple[Array, Array]:
     """sigma, the root in (0, 1) of gamma sigma = (1 - sigma)(1 - eta sigma), and sqrt D = (1 - eta sigma^2) / sigma."""
     root = np.sqrt((1 - eta) ** 2 + 2 * gamma * (1 + eta) + gamma**2)
     return 2 / (1 + eta + gamma + root), root
 
 
-def _real_score(eta: Any, mu: Any, gamma: Any) -> Array:
-    sigma, root = _shrinkage(eta, gamma)
+def real_score(eta: Any, mu: Any, gamma: Any) -> Array:
+    """z of real data alone, C = I and eta = p / n."""
+    sigma, root = shrinkage(eta, gamma)
     return mu**2 * np.sqrt(sigma * root / (mu**2 + eta))
 
 
-def _score(prediction: Prediction) -> Array:
+def score_of(prediction: Prediction) -> Array:
     """mean / sqrt(variance); 0 where both vanish."""
     deviation = np.sqrt(prediction.variance)
     return prediction.mean / np.where(deviation > 0, deviation, 1.0)
 
 
-def _dense(mixture: Mixture) -> Array:
+def dense(mixture: Mixture) -> Array:
+    """The covariance as a (p, p) matrix."""
     cov = mixture.cov
     return cov if cov.ndim == 2 else np.diag(np.broadcast_to(cov, mixture.p))
 
 
-def _best(score: Callable[[Any], Any], limit: float, *, together: bool) -> BestPenalty:
+def best_penalty(score: Callable[[Any], Any], limit: float, *, together: bool) -> BestPenalty:
     """The best of a grid, refined between its neighbours, against the limit at an infinite penalty."""
     grid = np.linspace(*np.log(PENALTIES), GRID)
     values = score(np.exp(grid)) if together else np.array([score(gamma) for gamma in np.exp(grid)])

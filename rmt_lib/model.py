@@ -261,6 +261,11 @@ class Source:
         """lambda = E[q s], kept right minus kept wrong."""
         return self.kept_right - self.kept_wrong
 
+    @property
+    def pull(self) -> Array:
+        """h = E[q s u], (p,); lambda times the mean for coins."""
+        return (self.moments.columns @ self.moments.pull)[:, 0]
+
 
 def check_sources(target: Mixture, sources: Any) -> tuple[Source, ...]:
     """`sources` as a tuple, checked against `target`: at least one, same dimension, at least one sample drawn."""
