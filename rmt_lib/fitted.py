@@ -138,6 +138,14 @@ class Population:
         )
 
 
+def population_of(target: Population | Mixture) -> Population:
+    """`target` itself, or a known mixture as a population."""
+    population = Population(target) if isinstance(target, Mixture) else target
+    if not isinstance(population, Population):
+        raise TypeError(f"target must be a Population or a Mixture, got {target!r}")
+    return population
+
+
 def predict_fitted(
     target: Population | Mixture,
     *,
@@ -208,9 +216,7 @@ def predict_fitted(
     :math:`\delta^{(t)}` is the limit of :math:`\frac1N \operatorname{tr} C_t R` with :math:`C_t` the covariance of
     generator t, and the error e of the last mean has :math:`e'Re = \sum_t \frac N{n_t} \delta^{(t-1)}`.
     """
-    population = Population(target) if isinstance(target, Mixture) else target
-    if not isinstance(population, Population):
-        raise TypeError(f"target must be a Population or a Mixture, got {target!r}")
+    population = population_of(target)
     chain = checks.array("n_hat", n_hat, low=1, infinite=True)
     if chain.ndim > 1 or chain.size == 0:
         raise ValueError(f"n_hat must be a number or a sequence of one number or more, got shape {chain.shape}")
