@@ -115,7 +115,7 @@ def _below_diagonal(p: int, r: int) -> Array:
     return rows + columns * p
 
 
-def _bartlett(rng: np.random.Generator, p: int, degrees: int) -> Array:
+def bartlett(rng: np.random.Generator, p: int, degrees: int) -> Array:
     """Lower trapezoidal L, (p, min(p, degrees)), with L L' ~ Wishart_p(I, degrees)."""
     r = min(p, degrees)
     flat = np.zeros(p * r)
@@ -134,7 +134,7 @@ def _add_sufficient(rng: np.random.Generator, batch: Batch, training: _Training)
     sums = batch.mean[:, None] * counts + np.sqrt(counts) * noise
     degrees = int(np.maximum(counts - 1, 0).sum())
     if degrees:
-        training.add_squares(batch.weight, batch.spread(_bartlett(rng, batch.width, degrees)))
+        training.add_squares(batch.weight, batch.spread(bartlett(rng, batch.width, degrees)))
     training.add_squares(batch.weight, sums / np.sqrt(np.maximum(counts, 1)))
     training.add_moment(batch.weight, sums @ batch.labels)
 
@@ -162,7 +162,7 @@ def _add_selected(rng: np.random.Generator, batch: Batch, selection: Selection, 
     along += batch.mean[:, None] * directions.sum(axis=0)
     degrees = len(labels) - directions.shape[1]
     if degrees > 0:
-        training.add_squares(batch.weight, across(_bartlett(rng, batch.width, degrees)))
+        training.add_squares(batch.weight, across(bartlett(rng, batch.width, degrees)))
     training.add_squares(batch.weight, along)
     training.add_moment(batch.weight, along @ (directions.T @ labels))
 
@@ -272,7 +272,7 @@ class _IsotropicTrial(NamedTuple):
             fitted = u.mean(axis=0)
             return fitted, (u - (fitted if centred else mean)).T / np.sqrt(samples)
         fitted = mean + rng.standard_normal(self.p) / np.sqrt(samples)
-        root = _bartlett(rng, self.p, samples - centred)
+        root = bartlett(rng, self.p, samples - centred)
         root /= np.sqrt(samples)
         return fitted, root
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ks_2samp, kstest, wishart
 
 from rmt_lib import Mixture, Source, simulate, simulate_isotropic
-from rmt_lib.simulation import _bartlett
+from rmt_lib.simulation import bartlett
 
 RNG = np.random.default_rng(3)
 P = 12
@@ -61,11 +61,11 @@ def test_the_distribution_test_can_fail():
 
 
 @pytest.mark.parametrize("degrees", [2, 5, 40])
-def test_bartlett_factor_is_wishart(degrees):
+def testbartlett_factor_is_wishart(degrees):
     """Against scipy where it is defined, and by u'Wu ~ |u|^2 chi^2 for any u."""
     rng = np.random.default_rng(2414)
     p, u = 5, np.array([1.0, -2.0, 0.5, 0.0, 3.0])
-    factors = [_bartlett(rng, p, degrees) for _ in range(3000)]
+    factors = [bartlett(rng, p, degrees) for _ in range(3000)]
     assert factors[0].shape == (p, min(p, degrees))
     forms = [np.sum((u @ factor) ** 2) / (u @ u) for factor in factors]
     assert kstest(forms, "chi2", args=(degrees,)).pvalue > 1e-4
