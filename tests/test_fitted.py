@@ -128,9 +128,9 @@ def trained(generator, n, m, n_hat, gamma, rng):
     ],
 )
 def test_simulation_agrees(generator, n_hat, gamma):
-    """60 trials; the bias of a limit at p = 200 is of order 1/p, here at most 0.7 % of mean, variance and accuracy."""
+    """40 trials; the bias of a limit at p = 200 is of order 1/p, here at most 0.7 % of mean, variance and accuracy."""
     rng = np.random.default_rng(2410)
-    mean, variance = np.array([trained(generator, 300, 600, n_hat, gamma, rng) for _ in range(60)]).T
+    mean, variance = np.array([trained(generator, 300, 600, n_hat, gamma, rng) for _ in range(40)]).T
     limit = predict_fitted(MIXTURE, n=300, m=600, gamma=gamma, generator=generator, n_hat=n_hat, **NOISY)
     for values, expected in (
         (mean, limit.mean),
