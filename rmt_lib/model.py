@@ -90,6 +90,13 @@ class Mixture:
         return checks.frozen(root if self.eigenvectors is None else (self.eigenvectors * root) @ self.eigenvectors.T)
 
 
+def with_constant(mixture: Mixture, scale: float) -> Mixture:
+    """`mixture` with one more coordinate, last, that is always `scale`: what makes an intercept. Its variance is 0."""
+    cov = np.zeros((mixture.p + 1,) * max(mixture.cov.ndim, 1))
+    cov[(slice(mixture.p),) * cov.ndim] = mixture.cov
+    return Mixture(np.append(mixture.mean, scale), cov)
+
+
 class Moments(NamedTuple):
     r"""What the theory asks of the kept samples of a source, by groups of equal label.
 

@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
-from rmt_lib.model import Mixture, Source, apply, check_sources
+from rmt_lib.model import Mixture, Source, apply, check_sources, with_constant
 from rmt_lib.resolvent import Resolvent, System, solve
 from rmt_lib.results import ConvergenceError, accuracy_of
 from rmt_lib.simulation import simulate
@@ -61,7 +61,10 @@ class TwoClasses:
     @cached_property
     def signed(self) -> tuple[Mixture, Mixture]:
         """The signed features of class +1 and of class -1, with the constant coordinate last if there is one."""
-        return _signed(self.plus, 1, self.intercept), _signed(self.minus, -1, self.intercept)
+        plus, minus = self.plus, self.minus
+        if self.intercept:
+            plus, minus = with_constant(plus, self.intercept), with_constant(minus, self.intercept)
+        return plus, Mixture(-minus.mean, minus.cov)
 
     def sources(
         self, n_plus: float, n_minus: float, *, epsilon: Any = 0.0, phi: Any = 1.0, rho: Any = 1.0, weight: Any = 1.0
@@ -95,14 +98,6 @@ class TwoClasses:
             noise -= centre[:, None]
             sides.append(Mixture(side.mean + centre, noise @ noise.T / n_hat))
         return replace(self, plus=sides[0], minus=sides[1])
-
-
-def _signed(side: Mixture, label: int, scale: float) -> Mixture:
-    if scale == 0:
-        return side if label > 0 else Mixture(-side.mean, side.cov)
-    cov = np.zeros((side.p + 1,) * max(side.cov.ndim, 1))
-    cov[(slice(side.p),) * cov.ndim] = side.cov
-    return Mixture(label * np.append(side.mean, scale), cov)
 
 
 @dataclass(frozen=True, eq=False)
