@@ -19,8 +19,8 @@ from scipy.stats.qmc import Sobol
 from rmt_lib import checks
 from rmt_lib.checks import Array
 from rmt_lib.isotropic import predict_isotropic
-from rmt_lib.model import Mixture, Moments, apply, with_constant
-from rmt_lib.simulation import Batch, Method, check_method, run_trials, train
+from rmt_lib.model import Mixture, Moments, with_constant
+from rmt_lib.simulation import Batch, Method, simulate_scores
 from rmt_lib.theory import TrainingSet, score_law
 
 LOG_POINTS = 11  # of the points behind `win_chances`, to base 2
@@ -274,22 +274,6 @@ def predict_classes(
     return ClassLaw(law.mean, law.covariance, shares)
 
 
-@dataclass(frozen=True)
-class _ClassTrial:
-    """One trial of `simulate_classes`."""
-
-    targets: tuple[Mixture, ...]
-    batches: tuple[Batch, ...]
-    gamma: float
-    method: Method
-
-    def __call__(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        classifier = train(rng, self.batches, self.gamma, self.method)
-        means = np.array([target.mean for target in self.targets]) @ classifier
-        pulled = (apply(target.root, classifier) for target in self.targets)
-        return means, np.array([part.T @ part for part in pulled])
-
-
 def simulate_classes(
     targets: Sequence[Mixture],
     sources: Sequence[ClassSource],
@@ -312,8 +296,10 @@ def simulate_classes(
         Batch(s.mixture.mean, s.mixture.root, checks.count("n", s.n, low=0), s.groups, s.weight, labels=eye)
         for s in sources
     )
-    trial = _ClassTrial(targets, batches, gamma, check_method(method))
-    return ClassLaw(*run_trials(trial, trials, seed, executor), shares)
+    means, covariances = simulate_scores(
+        targets, batches, gamma=gamma, trials=trials, seed=seed, method=method, executor=executor
+    )
+    return ClassLaw(means, covariances, shares)
 
 
 def _checked(

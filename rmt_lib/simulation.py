@@ -184,21 +184,13 @@ def _add_samples(rng: np.random.Generator, batch: Batch, training: _Training) ->
 ADD = {"sufficient": _add_sufficient, "samples": _add_samples}
 
 
-def train(rng: np.random.Generator, batches: Sequence[Batch], gamma: float, method: Method) -> Array:
-    """A ridge classifier (p, outputs) trained on fresh samples."""
-    training = _Training(batches[0].mean.size, gamma, sum(batch.n for batch in batches), batches[0].labels.shape[1])
-    for batch in batches:
-        ADD[method](rng, batch, training)
-    return training.classifier()
+def _score(w: Array, mean: Array, root: Array) -> tuple[Array, Array]:
+    """Mean w' mean and covariance |root' w|^2 of the scores of a fresh sample, (outputs,) and (outputs, outputs)."""
+    pulled = root.T @ w if root.ndim == 2 else root[..., None] * w
+    return mean @ w, pulled.T @ pulled
 
 
-def _score(w: Array, mean: Array, root: Array) -> tuple[float, float]:
-    """Mean mean' w and variance |root' w|^2 of the score of a fresh sample."""
-    pulled = root.T @ w if root.ndim == 2 else root * w
-    return float(mean @ w), float(pulled @ pulled)
-
-
-def _batches(sources: Sequence[Source]) -> tuple[Batch, ...]:
+def batches_of(sources: Sequence[Source]) -> tuple[Batch, ...]:
     """`sources`, checked, as a trial sees them."""
     return tuple(
         Batch(
@@ -213,17 +205,45 @@ def _batches(sources: Sequence[Source]) -> tuple[Batch, ...]:
     )
 
 
-class _General(NamedTuple):
-    """One trial of `simulate`."""
+class _Trial(NamedTuple):
+    """One trial of `simulate_scores`."""
 
-    mean: Array
-    root: Array
-    gamma: float
+    targets: tuple[tuple[Array, Array], ...]
+    """Mean and root of each."""
     batches: tuple[Batch, ...]
+    gamma: float
     method: Method
 
-    def __call__(self, rng: np.random.Generator) -> tuple[float, float]:
-        return _score(train(rng, self.batches, self.gamma, self.method)[:, 0], self.mean, self.root)
+    def __call__(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        size, outputs = self.batches[0].mean.size, self.batches[0].labels.shape[1]
+        training = _Training(size, self.gamma, sum(batch.n for batch in self.batches), outputs)
+        for batch in self.batches:
+            ADD[self.method](rng, batch, training)
+        classifier = training.classifier()
+        scores = [_score(classifier, mean, root) for mean, root in self.targets]
+        return np.array([mean for mean, _ in scores]), np.array([covariance for _, covariance in scores])
+
+
+def simulate_scores(
+    targets: Sequence[Mixture],
+    batches: Sequence[Batch],
+    *,
+    gamma: float,
+    trials: int,
+    seed: Any,
+    method: Method = "sufficient",
+    executor: Executor | None = None,
+) -> tuple[Array, Array]:
+    """Train on fresh samples `trials` times; the empirical twin of `rmt_lib.theory.score_law`.
+
+    Means (trials, targets, outputs) and covariances (trials, targets, outputs, outputs) of the scores of a fresh sample
+    of each target, exact given the classifier. Other arguments as in `simulate`.
+    """
+    gamma = checks.number("gamma", gamma, low=0, open_low=True)
+    trial = _Trial(
+        tuple((target.mean, target.root) for target in targets), tuple(batches), gamma, _check_method(method)
+    )
+    return _run(trial, trials, seed, executor)
 
 
 class _IsotropicTrial(NamedTuple):
@@ -241,7 +261,7 @@ class _IsotropicTrial(NamedTuple):
     weight: float
     method: Method
 
-    def __call__(self, rng: np.random.Generator) -> tuple[float, float]:
+    def __call__(self, rng: np.random.Generator) -> tuple[Array, Array]:
         add = ADD[self.method]
         one = np.array(1.0)
         mean = np.zeros(self.p)
@@ -263,7 +283,8 @@ class _IsotropicTrial(NamedTuple):
             add(rng, Batch(mean, one, self.n, (1.0, 0.0), 1.0), training)
         triangular = self.method == "sufficient" and root.shape == (self.p, self.p)
         add(rng, Batch(centre, root, self.m, (self.kept_right, self.kept_wrong), self.weight, triangular), training)
-        return _score(training.classifier()[:, 0], mean, one)
+        score, variance = _score(training.classifier(), mean, one)
+        return score[0], variance[0, 0]
 
     def _fit(self, rng: np.random.Generator, mean: Array, samples: int, *, centred: bool) -> tuple[Array, Array]:
         """Mean of `samples` draws of N(mean, I) and a root of their covariance, around it or around the true mean."""
@@ -312,10 +333,11 @@ def simulate(
     ValueError, TypeError
         Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
     """
-    sources = check_sources(target, sources)
-    gamma = checks.number("gamma", gamma, low=0, open_low=True)
-    trial = _General(target.mean, target.root, gamma, _batches(sources), check_method(method))
-    return _run(trial, trials, seed, executor)
+    batches = batches_of(check_sources(target, sources))
+    mean, variance = simulate_scores(
+        [target], batches, gamma=gamma, trials=trials, seed=seed, method=method, executor=executor
+    )
+    return Simulation(mean[:, 0, 0], variance[:, 0, 0, 0])
 
 
 def simulate_isotropic(
@@ -361,12 +383,12 @@ def simulate_isotropic(
         n_hat=np.inf if np.isinf(setting.n_hat) else checks.count("n_hat", n_hat, low=1),
         generator=str(setting.generator),
         weight=float(setting.weight),
-        method=check_method(method),
+        method=_check_method(method),
     )
-    return _run(trial, trials, seed, executor)
+    return Simulation(*_run(trial, trials, seed, executor))
 
 
-def check_method(method: Any) -> Method:
+def _check_method(method: Any) -> Method:
     if method not in ADD:
         raise ValueError(f"method must be one of {', '.join(ADD)}, got {method!r}")
     return method
@@ -377,7 +399,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()  # takes milliseconds to look for the libraries
 
 
-Outcome = tuple[Any, ...]
+Outcome = tuple[Array, Array]
 Trial = Callable[[np.random.Generator], Outcome]
 
 
@@ -387,8 +409,8 @@ def _run_chunk(trial: Trial, generators: Sequence[np.random.Generator]) -> list[
         return [trial(rng) for rng in generators]
 
 
-def run_trials(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> tuple[Array, ...]:
-    """What `trial` returns, one array for each part with the trials as first axis."""
+def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Outcome:
+    """What `trial` returns, with the trials as first axis."""
     generators = checks.generator(seed).spawn(checks.count("trials", trials, low=1))
     size = -(-len(generators) // CHUNKS)
     chunks = [generators[i : i + size] for i in range(0, len(generators), size)]
@@ -400,8 +422,5 @@ def run_trials(trial: Trial, trials: Any, seed: Any, executor: Executor | None) 
         for i, result in in_order_of_completion(_run_chunk, [(trial, chunk) for chunk in chunks], executor):
             results[i] = result
             bar.update(len(result))
-    return tuple(np.array(part) for part in zip(*(outcome for result in results for outcome in result), strict=True))
-
-
-def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Simulation:
-    return Simulation(*run_trials(trial, trials, seed, executor))
+    means, covariances = zip(*(outcome for result in results for outcome in result), strict=True)
+    return np.array(means), np.array(covariances)

@@ -62,8 +62,7 @@ def predict(target: Mixture, sources: Sequence[Source], *, gamma: float) -> Pred
     """
     sources = check_sources(target, sources)
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
-    trained = [TrainingSet(source.mixture, source.n, source.weight, source.moments) for source in sources]
-    law = score_law([target], trained, gamma=gamma)
+    law = score_law([target], training_sets(sources), gamma=gamma)
     return Prediction(float(law.mean[0, 0]), float(law.covariance[0, 0, 0]), law.deltas, law.iterations, law.residual)
 
 
@@ -74,6 +73,11 @@ class TrainingSet(NamedTuple):
     n: float
     weight: float
     moments: Moments
+
+
+def training_sets(sources: Sequence[Source]) -> list[TrainingSet]:
+    """`sources`, checked, as the theorem sees them."""
+    return [TrainingSet(source.mixture, source.n, source.weight, source.moments) for source in sources]
 
 
 class ScoreLaw(NamedTuple):

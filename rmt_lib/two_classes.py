@@ -20,8 +20,8 @@ from rmt_lib.checks import Array
 from rmt_lib.model import Mixture, Source, apply, check_sources, with_constant
 from rmt_lib.resolvent import Resolvent, System, solve
 from rmt_lib.results import ConvergenceError, accuracy_of
-from rmt_lib.simulation import simulate
-from rmt_lib.theory import predict
+from rmt_lib.simulation import batches_of, simulate_scores
+from rmt_lib.theory import predict, score_law, training_sets
 
 LABELS = (1, -1)
 SEARCH = 12.0  # standard deviations of the score, around the class means, within which an offset is looked for
@@ -162,21 +162,19 @@ def predict_two_classes(target: TwoClasses, sources: Sequence[Source], *, gamma:
 
     Parameters as in `predict`; `sources` from `TwoClasses.sources` of `target` and of generators, with one `intercept`.
     """
-    limits = [predict(mixture, sources, gamma=gamma) for mixture in target.signed]
-    return ClassScores(np.array([x.mean for x in limits]), np.array([x.variance for x in limits]))
+    sources = check_sources(target.signed[0], sources)
+    gamma = checks.number("gamma", gamma, low=0, open_low=True)
+    law = score_law(target.signed, training_sets(sources), gamma=gamma)
+    return ClassScores(law.mean[:, 0], law.covariance[:, 0, 0])
 
 
 def simulate_two_classes(
-    target: TwoClasses, sources: Sequence[Source], *, gamma: float, trials: int, seed: int, **options: Any
+    target: TwoClasses, sources: Sequence[Source], *, gamma: float, trials: int, seed: Any, **options: Any
 ) -> ClassScores:
-    """Train on fresh data `trials` times and score both classes with the same classifiers; arguments as in `simulate`.
-
-    `seed` must be an int: the run is repeated for the second class, which draws the same training data again.
-    """
-    if not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed must be an int, got {seed!r}")
-    runs = [simulate(mixture, sources, gamma=gamma, trials=trials, seed=seed, **options) for mixture in target.signed]
-    return ClassScores(np.array([x.mean for x in runs]), np.array([x.variance for x in runs]))
+    """Train on fresh data `trials` times and score both classes with the same classifiers; see `simulate`."""
+    batches = batches_of(check_sources(target.signed[0], sources))
+    means, variances = simulate_scores(target.signed, batches, gamma=gamma, trials=trials, seed=seed, **options)
+    return ClassScores(means[:, :, 0].T, variances[:, :, 0, 0].T)
 
 
 def balancing_weights(world: TwoClasses, n_plus: float, n_minus: float, *, gamma: float) -> tuple[float, float]:

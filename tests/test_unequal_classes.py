@@ -307,7 +307,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="n_hat_plus must be >= 1"):
         two.fitted(0, 5, 1)
     with pytest.raises(TypeError, match="seed must be an int"):
-        simulate_two_classes(two, two.sources(5, 5), gamma=1.0, trials=2, seed=np.random.default_rng(1))
+        simulate_two_classes(two, two.sources(5, 5), gamma=1.0, trials=2, seed=1.5)
     with pytest.raises(ValueError, match="n_minus must be > 0"):
         balancing_weights(two, 5, 0, gamma=1.0)
     with pytest.raises(ValueError, match="cov must be the identity"):
