@@ -1,7 +1,7 @@
 """Ten-class digits with a Gaussian generator for each class: accuracy against m, measured and predicted from moments.
 
 A split takes 20 images of each digit to train, 50 others to fit the generators, and tests on the rest. The theory gets
-mean and covariance of each digit, as if they were known, and the generators of that split. Estimated moments bias it;
+mean and covariance of each digit, as if they were known, and generators of its own splits. Estimated moments bias it;
 `extrapolated` removes the bias of first order. The twin is a world of ten Gaussians with the same moments, where every
 assumption of the theory holds: there its error is seen alone.
 """

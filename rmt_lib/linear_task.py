@@ -300,7 +300,10 @@ class BestStudent(NamedTuple):
 
 
 def best_student(*, theta: Any, **selection: Any) -> BestStudent:
-    """`student_cosine` at the best penalty between 1e-14 and 1e6; the same arguments, all broadcast."""
+    """`student_cosine` at the best penalty between 1e-14 and 1e6; the same arguments, all broadcast.
+
+    Where nothing good can be learned (a negative `labeller` or `balance`) it is an end of that range.
+    """
     theta = checks.array("theta", theta)
     selection = {name: np.asarray(value)[..., None] for name, value in selection.items() if value is not None}
     shape = np.broadcast_shapes(theta.shape, *(value.shape[:-1] for value in selection.values()))

@@ -173,7 +173,8 @@ class Source:
 
     Notes
     -----
-    `keep` and `flip` must be functions of a module's top level where trials run in other processes. Thresholds may be
+    `keep` and `flip` must be functions of a module's top level where trials run in other processes. Their moments are
+    kept in a cache: a function must not change what it returns, and must be hashable. Thresholds may be
     hard. What is narrower than a few hundredths of a standard deviation may be missed by the
     quadrature behind `moments`, which otherwise is good to 1e-8.
     """

@@ -118,8 +118,9 @@ def label_cost(*, signal: Any = 0.0, epsilon: Any = 0.0, phi: Any = 1.0, rho: An
 
     .. math:: \chi = \frac1\alpha \Big( 1 + \big(\tfrac1{\beta^2} - 1\big) (1 + f) \Big), \quad \beta = \lambda / \alpha
 
-    `signal` is f at the ridge in use: 0 at a very large penalty, where :math:`\chi = \alpha / \lambda^2`, and
-    :math:`\mu' C^{-1} \mu` at a vanishing one. Infinite where lambda = 0. All arguments broadcast.
+    The formula is that of the two ends of the penalty: `signal` f is 0 at a very large one, where
+    :math:`\chi = \alpha / \lambda^2`, and :math:`\mu' C^{-1} \mu` at a vanishing one. In between 1 + f is
+    :math:`(1 + f)^2 / (1 + f + \nu f')`. Infinite where lambda = 0. All arguments broadcast.
 
     Raises
     ------

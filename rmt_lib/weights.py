@@ -73,6 +73,7 @@ def large_penalty_weight(
     ValueError, TypeError
         Bad input.
     """
+    n_hat = np.where(np.asarray(generator) == "reused", np.inf, n_hat)  # not used there
     s = Isotropic(1, 1, m, 1.0, 1.0, epsilon, phi, rho, n_hat, generator, 1.0)
     right, wrong = s.phi * (1 - s.epsilon), s.rho * s.epsilon
     lam = np.where(s.reused, 0.0, np.maximum(right - wrong, 0.0))
@@ -118,7 +119,8 @@ def optimal_weight(*, gamma: float | None = None, **setting: Any) -> BestWeight:
     A weight of 0 leaves the synthetic data out. It is the limit of small weights, where real data alone is trained at
     the penalty gamma N / n, as N counts the samples drawn. It is returned unless a positive weight raises z by more
     than `GAIN`. Weights and penalties are looked for between `PENALTIES` on a logarithmic grid, and refined; the
-    limit gamma = infinity is `large_penalty_weight`.
+    limit gamma = infinity is `large_penalty_weight`. A finite penalty that is better by less than about 1e-8 in z can
+    be missed.
 
     Parameters
     ----------
@@ -197,7 +199,7 @@ def optimal_mix(*, m_max: float, **setting: Any) -> BestMix:
             raise TypeError(f"optimal_mix chooses {name}: it must not be given")
     m_max = checks.number("m_max", m_max, low=0)
     best = optimal_weight(m=m_max, **setting)
-    if best.accuracy < 0.5:
+    if best.accuracy <= 0.5:
         return BestMix(0.0, 0.0, np.inf, 0.5)
     return BestMix(m_max if best.weight > 0 else 0.0, *best)
 

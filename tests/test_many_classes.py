@@ -309,3 +309,11 @@ def test_what_the_prose_says_of_the_digits():
     assert np.abs(own["clean"]["extrapolated"] - own["clean"]["gaussian"]).max() < 0.0025
     assert (own["noisy"]["extrapolated"] - own["noisy"]["gaussian"]).max() < 0.0095
     assert np.abs(stored["twin_gap"]).max() < 0.01
+    # What m = 800 samples change: right for clean labels, too optimistic for wrong ones.
+    change = {
+        kind: [rows[name][3] - rows[name][0] for name in ("accuracy", "extrapolated", "twin_gap")]
+        for kind, rows in own.items()
+    }
+    assert abs(change["clean"][0] - change["clean"][1]) < 0.002
+    np.testing.assert_allclose(change["noisy"], [-0.006, 0.001, -0.0045], atol=0.001)
+    np.testing.assert_allclose(change["verified"], [0.002, 0.008, -0.005], atol=0.001)

@@ -69,7 +69,12 @@ def test_the_data_is_left_out_where_it_has_nothing_to_say():
     assert large_penalty_weight(m=0, epsilon=0.3) == (pytest.approx(0.4), 0)
     setting = dict(p=100, n=150, m=300, mu=1.0)
     alone = best_gamma_isotropic(**setting | dict(m=0))
-    for labels in (dict(epsilon=0.6), dict(epsilon=0.1, generator="reused"), dict(phi=0.0, rho=0.0)):
+    for labels in (
+        dict(epsilon=0.6),
+        dict(epsilon=0.1, generator="reused"),
+        dict(epsilon=0.1, generator="reused", n_hat=50),
+        dict(phi=0.0, rho=0.0),
+    ):
         assert optimal_weight(**setting, **labels) == (0.0, np.inf, alone.accuracy)
         fixed = optimal_weight(**setting, **labels, gamma=0.8)
         # N counts what is drawn: the penalty on the real data is gamma N / n.
@@ -217,7 +222,8 @@ def test_the_best_mix_draws_all_or_nothing():
     # At weight 1 and this noise the first samples do harm.
     assert best_gamma_isotropic(**real, m=10).accuracy < few[0]
     assert optimal_mix(m_max=1000, **real | dict(epsilon=0.6)) == (0.0, 0.0, np.inf, few[0])
-    assert optimal_mix(m_max=1000, p=100, n=0, mu=1.0, epsilon=0.6) == (0.0, 0.0, np.inf, 0.5)
+    for nothing in (dict(epsilon=0.6), dict(epsilon=0.5), dict(phi=0.0, rho=0.0)):
+        assert optimal_mix(m_max=1000, p=100, n=0, mu=1.0, **nothing) == (0.0, 0.0, np.inf, 0.5)
     assert optimal_mix(m_max=1000, p=100, n=0, mu=1.0, epsilon=0.3).m == 1000
 
 
