@@ -100,8 +100,8 @@ def with_constant(mixture: Mixture, scale: float) -> Mixture:
 class Moments(NamedTuple):
     r"""What the theory asks of the kept samples of a source, by groups of equal label.
 
-    With :math:`\tilde x = (1, x)`, x standard normal coordinates along the directions that selection looks at,
-    :math:`u = D \tilde x + e` and e is independent of x, label and verifier. Without such directions D is the mean.
+    With :math:`\tilde\zeta = (1, \zeta)`, zeta standard normal coordinates along the directions that selection looks
+    at, :math:`u = D \tilde\zeta + e` and e is independent of zeta, label and verifier. Without directions D = mean.
     """
 
     columns: Array
@@ -109,7 +109,7 @@ class Moments(NamedTuple):
     labels: Array
     """Label of each group, what the classifier is trained to answer, (groups, outputs)."""
     grams: Array
-    r"""E[q 1(group) :math:`\tilde x \tilde x'`], (groups, 1 + r, 1 + r)."""
+    r"""E[q 1(group) :math:`\tilde\zeta \tilde\zeta'`], (groups, 1 + r, 1 + r)."""
 
     @property
     def alpha(self) -> float:
@@ -118,7 +118,7 @@ class Moments(NamedTuple):
 
     @property
     def pull(self) -> Array:
-        r"""E[q label :math:`\tilde x'`]', (1 + r, outputs): D times it is h = E[q label u]."""
+        r"""E[q label :math:`\tilde\zeta'`]', (1 + r, outputs): D times it is h = E[q label u]."""
         return self.grams[:, 0].T @ self.labels
 
     @property
@@ -174,9 +174,9 @@ class Source:
     Notes
     -----
     `keep` and `flip` must be functions of a module's top level where trials run in other processes. Their moments are
-    kept in a cache: a function must not change what it returns, and must be hashable. Thresholds may be
-    hard. What is narrower than a few hundredths of a standard deviation may be missed by the
-    quadrature behind `moments`, which otherwise is good to 1e-8.
+    kept in a cache: a function must be hashable, and must not change what it returns. Thresholds may be hard. What is
+    narrower than a few hundredths of a standard deviation may be missed by the quadrature behind `moments`, which
+    otherwise is good to 1e-8.
     """
 
     mixture: Mixture

@@ -1,8 +1,8 @@
 """Selection that looks at the sample: moments of a Gaussian source whose verifier and labels depend on a projection.
 
 Along r directions A the signed features u = mean + cov^{1/2} z are told by r independent standard normal coordinates
-x, with A'u = centre + spread x; the rest of u is independent of them. So all that the theory asks of the selected
-samples are the moments of (1, x), integrals over r = 1 or 2 dimensions.
+x (zeta in the book), with A'u = centre + spread x; the rest of u is independent of them. So all that the theory asks of
+the selected samples are the moments of (1, x), integrals over r = 1 or 2 dimensions.
 """
 
 from __future__ import annotations
