@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.runner import Experiment, Row
+from experiments.runner import Experiment, Row, averages, estimate
 from rmt_lib import Mixture, Source, predict, simulate
 from rmt_lib.generations import draw_generations
 
@@ -40,18 +40,12 @@ def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequenc
             sources = [Source(POPULATION, N_REAL), Source(mixtures[generation - 1], M, **flips)]
             simulated[trial, column] = simulate(POPULATION, sources, gamma=GAMMA, trials=1, seed=rng).accuracy[0]
             given[trial, column] = predict(POPULATION, sources, gamma=GAMMA).accuracy
-    error = np.sqrt(trials)
-    return [
-        {
-            "generation": generation,
-            "accuracy": simulated[:, column].mean(),
-            "accuracy_se": simulated[:, column].std(ddof=1) / error,
-            "given": given[:, column].mean(),
-            "given_se": given[:, column].std(ddof=1) / error,
-            "difference_se": (simulated - given)[:, column].std(ddof=1) / error,
-        }
-        for column, generation in enumerate(GENERATIONS)
-    ]
+    rows = []
+    for generation, by_simulation, by_theory in zip(GENERATIONS, simulated.T, given.T, strict=True):
+        _, error = estimate(by_simulation - by_theory)
+        row = {"generation": generation, **averages({"accuracy": by_simulation, "given": by_theory})}
+        rows.append({**row, "difference_se": error})
+    return rows
 
 
 EXPERIMENT = Experiment(

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.runner import Experiment, summary
+from experiments.runner import Experiment, averages, summary
 from rmt_lib import Mixture, Simulation, Source, simulate, simulate_isotropic
 from rmt_lib.scaling import best_ridge, effective_samples, label_cost, power_law
+from rmt_lib.weights import large_penalty_weight
 
 NONE, WEAK, CLEAN = (
     {"epsilon": 0.3, "phi": 1.0, "rho": 1.0},
@@ -47,10 +48,8 @@ def best_penalty(target: Mixture, m: float, n_hat: float = np.inf, **labels: flo
     """The best ridge for as many real samples as the synthetic ones are worth, turned into a penalty."""
     if np.isinf(n_hat):
         return best_ridge(target, n=0, m=m, **labels).gamma
-    full = {"phi": 1.0, "rho": 1.0, **labels}
-    worth = effective_samples(m=m, n_hat=n_hat, cost=label_cost(signal=(target.mean**2 / target.cov).sum(), **full))
-    alpha = full["phi"] * (1 - full["epsilon"]) + full["rho"] * full["epsilon"]
-    return alpha * best_ridge(target, n=float(worth), m=0).ridge
+    worth = effective_samples(m=m, n_hat=n_hat, cost=label_cost(signal=(target.mean**2 / target.cov).sum(), **labels))
+    return Source(target, m, **labels).alpha * best_ridge(target, n=float(worth), m=0).ridge
 
 
 def setting(world: str, m: int, gamma: float, labels: Mapping[str, float], **more: Any) -> dict[str, Any]:
@@ -67,8 +66,7 @@ def settings() -> Iterator[dict[str, Any]]:
             yield setting("identity", m, gamma, WEAK)
             yield setting("identity", m, gamma, WEAK, n_hat=N_HAT)
             yield setting("identity", m, gamma, WEAK, n_hat=N_HAT, generator="known_mean")
-        alpha, lam = 0.69, 0.57  # of WEAK
-        for weight in (1.0, lam / (alpha + lam**2 * m / N_HAT)):
+        for weight in (1.0, large_penalty_weight(m=m, n_hat=N_HAT, generator="held_out", **WEAK).weight):
             yield setting("identity", m, 1000, WEAK, n=P, n_hat=N_HAT, weight=float(f"{weight:.4g}"))
     for m in (60, 120, 200, 290, 400, 800, 3200):
         yield setting("identity", m, 0.001, WEAK)
@@ -97,9 +95,7 @@ def simulate_fitted(
 
 def columns(simulation: Simulation) -> dict[str, float]:
     """The usual columns, and the score z = mean / sqrt(variance) with its standard error."""
-    score = simulation.mean / np.sqrt(simulation.variance)
-    spread = score.std(ddof=1) / np.sqrt(score.size)
-    return {**summary(simulation), "score": float(score.mean()), "score_se": float(spread)}
+    return summary(simulation) | averages({"score": simulation.mean / np.sqrt(simulation.variance)})
 
 
 def measure(setting: Mapping[str, Any], trials: int, seed: np.random.SeedSequence) -> dict[str, float]:

@@ -143,7 +143,7 @@ def infinite_penalty_score(
         Bad input.
     """
     s = Isotropic(p, n, m, mu, 1.0, epsilon, phi, rho, n_hat, generator, weight)
-    right, wrong = s.phi * (1 - s.epsilon), s.rho * s.epsilon
+    right, wrong = s.kept_right, s.kept_wrong
     pull = s.weight * (right - wrong) * s.m
     shared = np.where(s.reused, 2 * pull, 0.0) + pull**2 / s.fitted
     error = np.where(s.generator == "known_mean", 0.0, shared)
@@ -184,11 +184,8 @@ def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestPenalty:
         Bad input.
     """
     sources = check_sources(target, sources)
-    pull = sum(source.n * source.weight * source.pull for source in sources)
-    cov = dense(target)
-    spread = pull @ cov @ pull + sum(
-        source.n * source.weight**2 * source.alpha * np.sum(dense(source.mixture) * cov) for source in sources
-    )
+    pull, noise = large_penalty_sums(target, sources)
+    spread = pull @ dense(target) @ pull + noise
     limit = float(target.mean @ pull / np.sqrt(spread)) if spread > 0 else 0.0
     return best_penalty(lambda gamma: score_of(predict(target, sources, gamma=gamma)), limit, together=False)
 
@@ -271,6 +268,13 @@ def score_of(prediction: Prediction) -> Array:
     """mean / sqrt(variance); 0 where both vanish."""
     deviation = np.sqrt(prediction.variance)
     return prediction.mean / np.where(deviation > 0, deviation, 1.0)
+
+
+def large_penalty_sums(target: Mixture, sources: Sequence[Source]) -> tuple[Array, float]:
+    """Mean of the sum of omega q s u over all samples, and what its randomness adds to the variance of the score."""
+    cov = dense(target)
+    noise = sum(source.n * source.weight**2 * source.alpha * np.sum(dense(source.mixture) * cov) for source in sources)
+    return sum(source.n * source.weight * source.pull for source in sources), noise
 
 
 def dense(mixture: Mixture) -> Array:

@@ -152,7 +152,7 @@ def _predict(s: Isotropic) -> tuple[Array, Array, Array, Array, Array]:
     ratio = s.p / total
     pi_real, pi_synthetic = s.n / total, s.m / total
     c = s.p / s.fitted
-    kept_right, kept_wrong = s.phi * (1 - s.epsilon), s.rho * s.epsilon
+    kept_right, kept_wrong = s.kept_right, s.kept_wrong
     alpha, lam = kept_right + kept_wrong, kept_right - kept_wrong
 
     # A reused real sample enters through C_hat, any other through the identity.

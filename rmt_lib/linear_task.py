@@ -12,6 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
+from rmt_lib.decisions import shrinkage
 from rmt_lib.model import Mixture, Source, apply
 from rmt_lib.results import Prediction, Simulation
 
@@ -281,8 +282,7 @@ def student_cosine(
             f"got {np.max(tau):g}"
         )
     _, along, aside, spread = band(low, high, agreement=tau)
-    root = np.sqrt((1 - theta) ** 2 + 2 * penalty * (1 + theta) + penalty**2)
-    sigma = 2 / (1 + theta + penalty + root)
+    sigma, root = shrinkage(theta, penalty)
     shrunk = np.where(theta < 1, penalty * sigma / (1 - np.minimum(theta, 1) * sigma), 1 - sigma)  # 1 - sigma
     w_along = balance * sigma * along / (shrunk + sigma * spread)
     w_aside = balance * sigma * aside

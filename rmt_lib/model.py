@@ -231,7 +231,7 @@ class Source:
         """The coordinates that selection looks at; None for coins."""
         if self.directions is None:
             return None
-        return Axes.of(self.mixture.mean, self.mixture.root, self.directions)
+        return Axes.of(self.mixture.mean, self.directions, apply(self.mixture.root, self.directions))
 
     @property
     def rule(self) -> Rule:
@@ -365,6 +365,16 @@ class Isotropic:
     def reused(self) -> np.ndarray:
         """Where the generator is fitted to training samples."""
         return self.generator == "reused"
+
+    @property
+    def kept_right(self) -> Array:
+        """P(kept, label right) of a synthetic sample."""
+        return self.phi * (1 - self.epsilon)
+
+    @property
+    def kept_wrong(self) -> Array:
+        """P(kept, label wrong) of a synthetic sample."""
+        return self.rho * self.epsilon
 
     @property
     def fitted(self) -> Array:

@@ -138,7 +138,7 @@ def predict_closed_form(
     total = s.n + s.m
     ratio, c = s.p / total, s.p / s.n_hat
     real, synthetic = s.n / total, s.m / total
-    right, wrong = s.phi * (1 - s.epsilon), s.rho * s.epsilon
+    right, wrong = s.kept_right, s.kept_wrong
     alpha, lam = right + wrong, right - wrong
     inside = np.where(alpha > 0, alpha, 1.0) if pruning else 1.0
 

@@ -45,9 +45,8 @@ class Axes(NamedTuple):
     """Orthonormal columns, (p, r)."""
 
     @classmethod
-    def of(cls, mean: Array, root: Array, directions: Array) -> Axes:
-        """The axes of `directions` (p, r); `root` is the symmetric root of the covariance."""
-        pushed = root @ directions if root.ndim == 2 else root[..., None] * directions
+    def of(cls, mean: Array, directions: Array, pushed: Array) -> Axes:
+        """The axes of `directions` (p, r); `pushed` is the symmetric root of the covariance times them."""
         basis, upper = np.linalg.qr(pushed)
         signs = np.where(np.diag(upper) < 0, -1.0, 1.0)
         basis, spread = basis * signs, (upper * signs[:, None]).T

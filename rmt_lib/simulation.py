@@ -186,7 +186,7 @@ ADD = {"sufficient": _add_sufficient, "samples": _add_samples}
 
 def _score(w: Array, mean: Array, root: Array) -> tuple[Array, Array]:
     """Mean w' mean and covariance |root' w|^2 of the scores of a fresh sample, (outputs,) and (outputs, outputs)."""
-    pulled = root.T @ w if root.ndim == 2 else root[..., None] * w
+    pulled = apply(root.T, w)
     return mean @ w, pulled.T @ pulled
 
 
@@ -378,8 +378,8 @@ def simulate_isotropic(
         m=checks.count("m", m, low=0),
         mu=float(setting.mu),
         gamma=float(setting.gamma),
-        kept_right=float(setting.phi * (1 - setting.epsilon)),
-        kept_wrong=float(setting.rho * setting.epsilon),
+        kept_right=float(setting.kept_right),
+        kept_wrong=float(setting.kept_wrong),
         n_hat=np.inf if np.isinf(setting.n_hat) else checks.count("n_hat", n_hat, low=1),
         generator=str(setting.generator),
         weight=float(setting.weight),

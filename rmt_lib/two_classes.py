@@ -17,6 +17,7 @@ from scipy.special import ndtr
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
+from rmt_lib.decisions import dense
 from rmt_lib.model import Mixture, Source, apply, check_sources, with_constant
 from rmt_lib.resolvent import Resolvent, System, solve
 from rmt_lib.results import ConvergenceError, accuracy_of
@@ -265,8 +266,7 @@ def predict_class_generators(
     p, constant = target.plus.p, int(target.intercept > 0)
     for mixture in (*target.signed, *(source.mixture for source in sources)):
         expected = np.r_[np.ones(p), np.zeros(constant)]
-        cov = mixture.cov if mixture.cov.ndim == 2 else np.diag(np.broadcast_to(mixture.cov, mixture.p))
-        if not np.array_equal(cov, np.diag(expected)):
+        if not np.array_equal(dense(mixture), np.diag(expected)):
             raise ValueError("cov must be the identity for target and sources")
     n, weight, right, wrong = np.array([(s.n, s.weight, s.kept_right, s.kept_wrong) for s in sources]).T
     alpha, lam, total = right + wrong, right - wrong, n.sum()

@@ -21,6 +21,7 @@ from rmt_lib.decisions import (
     best_penalty,
     dense,
     infinite_penalty_score,
+    large_penalty_sums,
     real_score,
     score_of,
     shrinkage,
@@ -75,7 +76,7 @@ def large_penalty_weight(
     """
     n_hat = np.where(np.asarray(generator) == "reused", np.inf, n_hat)  # not used there
     s = Isotropic(1, 1, m, 1.0, 1.0, epsilon, phi, rho, n_hat, generator, 1.0)
-    right, wrong = s.phi * (1 - s.epsilon), s.rho * s.epsilon
+    right, wrong = s.kept_right, s.kept_wrong
     lam = np.where(s.reused, 0.0, np.maximum(right - wrong, 0.0))
     shared = np.where(s.generator == "held_out", lam**2 * s.m / s.n_hat, 0.0)
     weight = lam / np.where(lam > 0, right + wrong + shared, 1.0)
@@ -295,12 +296,6 @@ def _climb(score: Callable[[Any, Any], Any], values: Array, grid: Array) -> tupl
 
 def _sums(target: Mixture, others: Sequence[Source], own: Source) -> tuple[Array, Array]:
     """(A, B) and the matrix V of `optimal_source_weight`."""
-    cov = dense(target)
-    pulls, noises = [], []
-    for sources in (others, [replace(own, weight=1.0)]):
-        pulls.append(sum(source.n * source.weight * source.pull for source in sources))
-        noises.append(
-            sum(source.n * source.weight**2 * source.alpha * np.sum(dense(source.mixture) * cov) for source in sources)
-        )
-    pulls = np.array(pulls)
-    return pulls @ target.mean, pulls @ cov @ pulls.T + np.diag(noises)
+    sums = [large_penalty_sums(target, sources) for sources in (others, [replace(own, weight=1.0)])]
+    pulls = np.array([pull for pull, _ in sums])
+    return pulls @ target.mean, pulls @ dense(target) @ pulls.T + np.diag([noise for _, noise in sums])
