@@ -69,8 +69,8 @@ serve: $(HTML)/index.html  ## show the built book on 127.0.0.1
 test: book  ## build the book and run every test
 	RMT_BOOK_REQUIRED=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax tests $(NOTEBOOKS)
 
-$(VENV)/installed-llm: experiments/llm/requirements.txt $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -r requirements.txt -r experiments/llm/requirements.txt
+$(VENV)/installed-llm: rmt_experiments/llm/requirements.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r rmt_experiments/llm/requirements.txt
 	touch $@
 
 # RMT_LLM_REQUIRED: a missing package then fails, where make test skips.
@@ -82,7 +82,7 @@ bench: $(VENV)/installed  ## run the benchmarks
 
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 experiments: $(VENV)/installed  ## run the stored experiments again, or those of NAMES, on WORKERS or a Dask SCHEDULER
-	$(BIN)/python -m experiments $(if $(SCHEDULER),--scheduler $(SCHEDULER),--workers $(WORKERS)) $(NAMES)
+	$(BIN)/python -m rmt_experiments $(if $(SCHEDULER),--scheduler $(SCHEDULER),--workers $(WORKERS)) $(NAMES)
 
 lab: $(VENV)/installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab chapters

@@ -22,9 +22,9 @@ from pathlib import Path
 from distributed import LocalCluster
 from threadpoolctl import threadpool_limits
 
-from experiments import runner
+from rmt_experiments import runner
+from rmt_experiments.cluster import dask_executor
 from rmt_lib import simulate_isotropic
-from rmt_lib.execution import dask_executor
 
 CHAPTERS = Path(__file__).parent.parent / "chapters"
 REPEATS = 3
@@ -46,7 +46,7 @@ def simulation(executor: Executor | None) -> list[float]:
 
 
 WORK: dict[str, Callable[[Executor | None], list]] = {
-    f"`experiments/figure_3.py`, {EXPERIMENT.trials} trials per setting": experiment,
+    f"`rmt_experiments/figure_3.py`, {EXPERIMENT.trials} trials per setting": experiment,
     f"`simulate_isotropic`, p = {SETTING['p']}, {SETTING['trials']} trials": simulation,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,16 @@ def single(function: str, shape: tuple[int, ...]) -> None:
         raise TypeError(f"{function} takes a single setting, got arguments of shape {shape}")
 
 
-def generator(seed: Any) -> np.random.Generator:
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
+    """`value`, or an array of values, all of which are among `allowed`."""
+    values, known = np.asarray(value), tuple(allowed)
+    unknown = values[~np.isin(values, known)]
+    if unknown.size:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {unknown.tolist()[0]!r}")
+    return value
+
+
+def rng(seed: Any) -> np.random.Generator:
     """A numpy Generator from an explicit seed: an int >= 0, a SeedSequence or a Generator."""
     if isinstance(seed, np.random.Generator | np.random.SeedSequence):
         return np.random.default_rng(seed)

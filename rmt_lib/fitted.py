@@ -1,20 +1,20 @@
 """A Gaussian generator fitted to samples, any covariance: the accuracy as a function of two curves of the population.
 
-The curves can be computed from a known population or estimated from data without the bias of plugging in.
+The curves can be computed from a known population or estimated from data without the bias of plugging in. What holds
+for every covariance is here; `rmt_lib.isotropic` is the case C = I, in closed form and for many settings at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
-from rmt_lib.model import Isotropic, Mixture
+from rmt_lib.model import Kept, Mixture, Setting
 from rmt_lib.results import ConvergenceError, Prediction
 
 MAX_ITERATIONS = 200
@@ -37,6 +37,34 @@ class Curves(NamedTuple):
     r""":math:`f = \mu' (C + \nu)^{-1} \mu`."""
     signal_square: float
     r""":math:`\mu' (C + \nu)^{-1} C (C + \nu)^{-1} \mu = f + \nu f'`."""
+
+
+class MeanClassifier(NamedTuple):
+    """w_bar = R (along_mean mu + along_error e); mu is the true mean, mu + e that of the generator."""
+
+    along_mean: Any
+    along_error: Any
+    mean: Any
+    """mu' w_bar, the mean score of real samples."""
+    mean_generated: Any
+    """(mu + e)' w_bar, that of generated ones."""
+
+    def missed(self, kept: Kept) -> Any:
+        """E[q (s - mean score)^2] of generated samples."""
+        return kept.kept_right * (1 - self.mean_generated) ** 2 + kept.kept_wrong * (1 + self.mean_generated) ** 2
+
+
+def mean_classifier(g_real: Any, pull: Any, load: Any, signal: Any, error: Any) -> MeanClassifier:
+    r"""The mean classifier beside one generator, :math:`(R^{-1} + g_1 \mu \mu' + k (\mu + e)(\mu + e)')^{-1}
+    (g_1 \mu + \text{pull}\, (\mu + e))`, from :math:`\mu' R \mu` (`signal`) and :math:`e' R e` (`error`).
+
+    `g_real` is :math:`g_1`, `load` is k, and all broadcast. Everything is a sum of terms of one sign or a square.
+    """
+    shrink = (1 + g_real * signal) * (1 + load * error) + load * signal
+    along_mean = (g_real * (1 + load * error) + pull) / shrink
+    along_error = (pull * (1 + g_real * signal) - load * signal * g_real) / shrink
+    mean = along_mean * signal
+    return MeanClassifier(along_mean, along_error, mean, mean + along_error * error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,26 +144,24 @@ class Population:
         mixture = Mixture((means[1] - means[0]) / 2, centred.T @ centred / samples)
         return cls(mixture, samples, 4 / (1 / sizes).sum()) if corrected else cls(mixture)
 
-    def curves(self, penalty: float) -> Curves:
-        """Both curves at nu(penalty); nu is the penalty itself where the population is known."""
+    def curves(self, ridge: float) -> Curves:
+        """Both curves at `ridge`: nu itself where the population is known, what becomes nu by correction elsewhere."""
         eigenvalues, squares = self._eigenvalues, self._squares
-        inverse = 1 / (eigenvalues + penalty)
+        inverse = 1 / (eigenvalues + ridge)
         share = eigenvalues * inverse
         freedom, freedom_slope = share.sum(), share @ inverse
         signal, signal_slope = squares @ inverse, squares @ inverse**2
         if np.isinf(self.samples):
-            return Curves(penalty, freedom, freedom_slope, share @ share, signal, squares @ (share * inverse))
+            return Curves(ridge, freedom, freedom_slope, share @ share, signal, squares @ (share * inverse))
         # 1 - freedom / samples, and d nu / d penalty, as sums of positive terms.
-        lost, spare = penalty * inverse[eigenvalues > 0], self.samples - self._rank
+        lost, spare = ridge * inverse[eigenvalues > 0], self.samples - self._rank
         kept = (spare + lost.sum()) / self.samples
         stretch = (spare + lost @ lost) / self.samples / kept**2
-        ridge = penalty / kept
+        nu = ridge / kept
         signal_slope = kept * signal_slope - freedom_slope * (signal / self.samples + 1 / self.mean_samples)
         freedom_slope, signal_slope = freedom_slope / stretch, signal_slope / stretch
         signal = kept * signal - freedom / self.mean_samples
-        return Curves(
-            ridge, freedom, freedom_slope, freedom - ridge * freedom_slope, signal, signal - ridge * signal_slope
-        )
+        return Curves(nu, freedom, freedom_slope, freedom - nu * freedom_slope, signal, signal - nu * signal_slope)
 
 
 def population_of(target: Population | Mixture) -> Population:
@@ -155,7 +181,7 @@ def predict_fitted(
     epsilon: float = 0.0,
     phi: float = 1.0,
     rho: float = 1.0,
-    n_hat: float | Sequence[float] = np.inf,
+    n_hat: float = np.inf,
     generator: str = "known_mean",
     weight: float = 1.0,
 ) -> Prediction:
@@ -173,14 +199,6 @@ def predict_fitted(
     With ``reused``, the :math:`\hat n` fitted samples of the n are in k, and only the others in :math:`g_1`:
     :math:`k = \hat n / N + \alpha g_2`, and :math:`n - \hat n` takes the place of n in :math:`\pi_1`.
 
-    Several generators in a row, t = 1, ..., T, each a Gaussian fitted to :math:`n_t` samples of the one before it (the
-    first to samples of the population), have :math:`\delta_1` and :math:`\delta_2` at the ends of a chain
-
-    .. math:: \delta^{(0)} = \delta_1, \quad
-        \delta^{(t)} = \delta^{(t-1)} \Big(1 - \frac N{n_t} k \delta_2\Big), \quad \delta_2 = \delta^{(T)}
-
-    in place of :math:`1 / \delta_2 = 1 / \delta_1 + k N / \hat n`, which is the case T = 1.
-
     Parameters
     ----------
     target : Population or Mixture
@@ -189,12 +207,8 @@ def predict_fitted(
         Real and synthetic samples drawn, >= 0, not both 0.
     gamma, weight : float
         Ridge penalty and weight of the synthetic samples, > 0.
-    epsilon, phi, rho, generator
+    epsilon, phi, rho, n_hat, generator
         As in `predict_isotropic`, single values.
-    n_hat : float or sequence of float
-        As in `predict_isotropic`, or a sequence :math:`(n_1, \dots, n_T)` for generators in a row, of which the last
-        makes the synthetic samples. With ``known_mean`` each has the true mean, with ``held_out`` the mean of the
-        samples that it is fitted to; ``reused`` takes a single number.
 
     Returns
     -------
@@ -212,20 +226,16 @@ def predict_fitted(
     Notes
     -----
     nu g increases with nu, so the root of nu g = gamma is unique. The variance is the derivative of the minimum
-    of the training objective with respect to a term w'Cw added to it, written as a sum of positive terms.
-    :math:`\delta^{(t)}` is the limit of :math:`\frac1N \operatorname{tr} C_t R` with :math:`C_t` the covariance of
-    generator t, and the error e of the last mean has :math:`e'Re = \sum_t \frac N{n_t} \delta^{(t-1)}`.
+    of the training objective with respect to a term w'Cw added to it, written as a sum of positive terms. For
+    generators in a row see `rmt_lib.topics.generations.predict_generations`.
     """
     population = population_of(target)
-    chain = checks.array("n_hat", n_hat, low=1, infinite=True)
-    if chain.ndim > 1 or chain.size == 0:
-        raise ValueError(f"n_hat must be a number or a sequence of one number or more, got shape {chain.shape}")
-    chain = np.atleast_1d(chain)
-    setting = Isotropic(population.mixture.p, n, m, 0.0, gamma, epsilon, phi, rho, chain[0], generator, weight)
+    setting = Setting(
+        p=population.mixture.p, n=n, m=m, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat,
+        generator=generator, weight=weight,
+    )  # fmt: skip
     checks.single("predict_fitted", setting.shape)
-    if setting.reused and chain.size > 1:
-        raise ValueError(f"n_hat must be a single number with generator 'reused', got {chain.size}")
-    training = _Training.of(setting, chain)
+    training = _Training.of(setting)
 
     def excess(logarithm: float) -> float:
         curves = population.curves(np.exp(logarithm))
@@ -249,8 +259,6 @@ class _Shares(NamedTuple):
     g_synthetic: float
     k: float
     g: float
-    kept: Array
-    """delta^(t) / delta^(t-1) in (0, 1] for t = 1, ..., T."""
 
 
 class _Training(NamedTuple):
@@ -263,35 +271,29 @@ class _Training(NamedTuple):
     fixed: float
     """The share of those that enter through the fitted covariance."""
     pi_synthetic: float
-    kept_right: float
-    kept_wrong: float
+    kept: Kept
     weight: float
-    ratio: Array
-    """N / n_t, shape (T,)."""
-    mean_ratio: Array
-    """N / n_t if the generators' means are fitted, else 0."""
+    ratio: float
+    """N / n_hat."""
+    mean_ratio: float
+    """N / n_hat if the generator's mean is fitted, else 0."""
 
     @classmethod
-    def of(cls, setting: Isotropic, chain: Array) -> _Training:
+    def of(cls, setting: Setting) -> _Training:
         total = float(setting.n + setting.m)
         fixed = float(setting.fitted) if setting.reused else 0.0
-        ratio = total / (np.atleast_1d(fixed) if setting.reused else chain)
+        ratio = total / float(setting.fitted)
         return cls(
             gamma=float(setting.gamma),
             total=total,
             direct=(float(setting.n) - fixed) / total,
             fixed=fixed / total,
             pi_synthetic=float(setting.m) / total,
-            kept_right=float(setting.kept_right),
-            kept_wrong=float(setting.kept_wrong),
+            kept=setting,
             weight=float(setting.weight),
             ratio=ratio,
             mean_ratio=ratio * (setting.generator != "known_mean"),
         )
-
-    @property
-    def alpha(self) -> float:
-        return self.kept_right + self.kept_wrong
 
     def delta(self, curves: Curves) -> float:
         """delta_1 = (1/N) tr C R at g = gamma / nu."""
@@ -299,77 +301,39 @@ class _Training(NamedTuple):
 
     def shares(self, delta_real: float) -> _Shares:
         """The coefficients at a value of delta_1."""
-        if self.ratio.size == 1:
-            delta = self._one(delta_real, float(self.ratio[0]))
-            kept = np.array([delta / delta_real])
-        else:
-            kept = self._chain(delta_real)
-            delta = delta_real * np.prod(kept)
-        g_real = self.direct / (1 + delta_real)
-        g_synthetic = self.pi_synthetic * self.weight / (1 + self.weight * delta)
-        k = self.fixed + self.alpha * g_synthetic
-        return _Shares(delta, g_real, g_synthetic, k, g_real + k * delta / delta_real, kept)
-
-    def _one(self, delta_real: float, ratio: float) -> float:
-        """delta_2 of one generator, the positive root of constant omega delta^2 + linear delta = 1."""
-        omega = self.weight
-        constant = 1 / delta_real + ratio * self.fixed
-        linear = constant + ratio * self.alpha * self.pi_synthetic * omega - omega
+        # delta_2 is the positive root of constant omega delta^2 + linear delta = 1, in a form in which nothing cancels.
+        alpha, omega = float(self.kept.alpha), self.weight
+        constant = 1 / delta_real + self.ratio * self.fixed
+        linear = constant + self.ratio * alpha * self.pi_synthetic * omega - omega
         root = np.sqrt(linear**2 + 4 * constant * omega)
-        # The form in which nothing cancels.
-        return 2 / (linear + root) if linear > 0 else (root - linear) / (2 * constant * omega)
-
-    def _chain(self, delta_real: float) -> Array:
-        """1 - ratio k delta_2 for several generators, where k delta_2 = alpha pi_2 omega delta_2 / (1 + omega delta_2).
-
-        Both 1 / (1 + omega delta_2) and these are (spare + v) / (1 + v) for one unknown v > 0, with no spare negative
-        and one of them 0. In log v the equation has a slope between 1 and T + 1.
-        """
-        load = np.concatenate([[1.0], self.ratio * self.alpha * self.pi_synthetic])
-        reach = load.max()
-        spare = 1 - load / reach
-        target = -np.log(reach * self.weight * delta_real)
-
-        def excess(logarithm: float) -> float:
-            return np.log(spare + np.exp(logarithm)).sum() - self.ratio.size * np.logaddexp(0, logarithm) - target
-
-        start = excess(target)
-        low, high = target + min(-start, 0), target + max(-start, 0)
-        root = target if start == 0 else brentq(excess, low - 1e-9, high + 1e-9, xtol=TOLERANCE, rtol=TOLERANCE)
-        value = np.exp(root)
-        return (spare[1:] + value) / (1 + value)
+        delta = 2 / (linear + root) if linear > 0 else (root - linear) / (2 * constant * omega)
+        g_real = self.direct / (1 + delta_real)
+        g_synthetic = self.pi_synthetic * omega / (1 + omega * delta)
+        k = self.fixed + alpha * g_synthetic
+        return _Shares(delta, g_real, g_synthetic, k, g_real + k * delta / delta_real)
 
     def prediction(self, curves: Curves, iterations: int, residual: float) -> Prediction:
         delta_real = self.delta(curves)
-        delta, g_real, g_synthetic, k, g, kept = self.shares(delta_real)
-        chain = delta_real * np.cumprod(np.append(1, kept))
+        delta, g_real, g_synthetic, k, g = self.shares(delta_real)
         # (1/N) tr C R C R, mu' R mu and mu' R C R mu.
         trace = curves.freedom_square / (self.total * g**2)
         signal, spread = curves.signal / g, curves.signal_square / g**2
         if min(trace, signal, spread) < 0:
             raise ValueError("samples must be more for this mean and penalty: a corrected estimate is negative")
 
-        # w_bar = R (along_mu mu + along_error e), where e is the error of the generator's mean.
-        error = self.mean_ratio @ chain[:-1]
-        pull = self.fixed + (self.kept_right - self.kept_wrong) * g_synthetic
-        shrink = (1 + g_real * signal) * (1 + k * error) + k * signal
-        along_mu = (g_real * (1 + k * error) + pull) / shrink
-        along_error = (pull * (1 + g_real * signal) - k * signal * g_real) / shrink
-        mean = along_mu * signal
-        mean_hat = mean + along_error * error
+        pull = self.fixed + float(self.kept.lam) * g_synthetic
+        fit = mean_classifier(g_real, pull, k, signal, self.mean_ratio * delta_real)
 
         # What each sort of sample adds to the variance: its residual times how fast its share grows with a term w'Cw.
         b_real = self.direct / (1 + delta_real) ** 2
         b_synthetic = self.pi_synthetic * self.weight**2 / (1 + self.weight * delta) ** 2
-        # slopes[t] = d delta^(t) / d delta_1, where d (k delta_2) = pushed_synthetic d delta_2.
-        pushed_synthetic = self.fixed + self.alpha * b_synthetic / self.weight
-        later = 1 + np.append(np.cumsum((self.ratio / kept)[::-1])[::-1], 0) * delta * pushed_synthetic
-        slopes = chain / delta_real * later / later[0]
-        slope = slopes[-1]
+        # d (k delta_2) = pushed_synthetic d delta_2, and slope = d delta_2 / d delta_1.
+        pushed_synthetic = self.fixed + float(self.kept.alpha) * b_synthetic / self.weight
+        kept = delta / delta_real
+        slope = kept / (1 + self.ratio / kept * delta * pushed_synthetic)
         pushed = b_real + pushed_synthetic * slope
         amplification = 1 / (curves.ridge * curves.freedom_slope / curves.freedom + trace / delta_real * pushed)
-        residual_synthetic = self.kept_right * (1 - mean_hat) ** 2 + self.kept_wrong * (1 + mean_hat) ** 2
-        drift = self.mean_ratio @ slopes[:-1] * along_error**2
-        noise = b_real * (1 - mean) ** 2 + b_synthetic * slope * residual_synthetic + drift
-        variance = amplification * (along_mu**2 * spread + trace * noise)
-        return Prediction(float(mean), float(variance), np.array([delta_real, delta]), iterations, residual)
+        drift = self.mean_ratio * fit.along_error**2
+        noise = b_real * (1 - fit.mean) ** 2 + b_synthetic * slope * float(fit.missed(self.kept)) + drift
+        variance = amplification * (fit.along_mean**2 * spread + trace * noise)
+        return Prediction(float(fit.mean), float(variance), np.array([delta_real, delta]), iterations, residual)

@@ -9,7 +9,8 @@ import numpy as np
 
 from rmt_lib import marchenko_pastur
 from rmt_lib.checks import Array
-from rmt_lib.model import Isotropic
+from rmt_lib.fitted import mean_classifier
+from rmt_lib.model import Setting
 from rmt_lib.results import ConvergenceError, Prediction
 
 MAX_ITERATIONS = 200
@@ -20,19 +21,29 @@ BLOCK = 8192  # settings worked on at a time: their arrays stay in the processor
 
 
 class Equation(NamedTuple):
-    """gamma G + direct G / (1 + ratio G) + z(G) = 1 for G = (1/p) tr R, with H = (1/p) tr C_hat R:
+    r"""The fixed point of the isotropic setting as one equation for :math:`G = \frac1p \operatorname{tr} R`.
 
-    z = fixed H + share H / (1 + reach H) and H = G (1 - c z), where z = 1 - a G is k H.
+    :math:`R = (a I + k \hat C)^{-1}` has :math:`a = \gamma + \text{direct} / (1 + \text{ratio}\, G)`, the penalty and
+    the real samples, and :math:`k = \text{fixed} + \text{share} / (1 + \text{reach}\, H)`, all that enters through the
+    fitted covariance, where :math:`H = \frac1p \operatorname{tr} \hat C R = G / (1 + k c G)`. As :math:`a G + k H = 1`,
+
+    .. math:: \gamma G + \frac{\text{direct}\; G}{1 + \text{ratio}\, G} + \text{fixed}\; H
+        + \frac{\text{share}\; H}{1 + \text{reach}\, H} = 1, \qquad H = G (1 - c\, k H) .
     """
 
     gamma: Array
     direct: Array
+    """Share, of all samples, of the real ones that enter by themselves."""
     fixed: Array
+    """Share of the real samples that enter through the covariance fitted to them (generator ``reused``)."""
     share: Array
+    """alpha pi_2 omega: the synthetic samples that are kept, with their weight."""
     c: Array
+    """p over the samples that the generator is fitted to."""
     ratio: Array
+    """p / N, so that delta_1 = ratio G: the leverage of a real sample on its own score."""
     reach: Array
-    """weight ratio, the reach of the synthetic samples' own leverage."""
+    """omega p / N, so that omega delta_2 = reach H: the leverage of a synthetic sample."""
 
     def evaluate(self, trace: Array) -> tuple[Array, Array, Array]:
         """H, the left side minus the right side, and its derivative in G."""
@@ -96,7 +107,7 @@ def predict_isotropic(
 
     .. math:: \delta_1 = \eta G, \qquad \delta_2 = \tfrac1N \operatorname{tr} \hat C R = \eta G / (1 + k c G).
 
-    All arguments broadcast against each other; see `rmt_lib.model.Isotropic` for the three generators.
+    All arguments broadcast against each other; see `rmt_lib.model.Setting` for the three generators.
 
     Parameters
     ----------
@@ -133,7 +144,10 @@ def predict_isotropic(
     unique. It is also concave in G (:math:`1/G` is a convex function of :math:`x = 1/H`, and :math:`k H` is a sum of
     multiples of :math:`1/x` and :math:`1/(x + \omega \eta)`), so Newton steps from the left increase to the solution.
     """
-    s = Isotropic(p, n, m, mu, gamma, epsilon, phi, rho, n_hat, generator, weight)
+    s = Setting(
+        p=p, n=n, m=m, mu=mu, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator,
+        weight=weight,
+    )  # fmt: skip
     size = math.prod(s.shape)
     blocks = [_predict(s.block(slice(i, i + BLOCK))) for i in range(0, max(size, 1), BLOCK)]
     mean, variance, deltas, iterations, residual = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -145,15 +159,14 @@ def predict_isotropic(
     )
 
 
-def _predict(s: Isotropic) -> tuple[Array, Array, Array, Array, Array]:
+def _predict(s: Setting) -> tuple[Array, Array, Array, Array, Array]:
     """Mean, variance, deltas, iterations and residual of a one-dimensional block of settings."""
     reused = s.reused
     total = s.n + s.m
     ratio = s.p / total
     pi_real, pi_synthetic = s.n / total, s.m / total
     c = s.p / s.fitted
-    kept_right, kept_wrong = s.kept_right, s.kept_wrong
-    alpha, lam = kept_right + kept_wrong, kept_right - kept_wrong
+    alpha = s.alpha
 
     # A reused real sample enters through C_hat, any other through the identity.
     fixed = np.where(reused, s.fitted / total, 0.0)
@@ -166,20 +179,14 @@ def _predict(s: Isotropic) -> tuple[Array, Array, Array, Array, Array]:
     a, k = s.gamma + g_real, alpha * g_synthetic + fixed
     products = marchenko_pastur.product_traces(a, k, c, trace)
 
-    # w_bar = R (along_mu mu + along_error (mu_hat - mu)) with |mu_hat - mu|^2 = p / n_hat.
+    # |mu_hat - mu|^2 = p / n_hat.
     error = np.where(s.generator == "known_mean", 0.0, c)
-    signal, noise = s.mu**2 * trace, error * trace
-    pull_hat = lam * g_synthetic + fixed
-    shrink = (1 + g_real * signal) * (1 + k * noise) + k * signal
-    along_mu = (g_real * (1 + k * noise) + pull_hat) / shrink
-    along_error = (pull_hat * (1 + g_real * signal) - k * signal * g_real) / shrink
-    mean = along_mu * signal
-    mean_hat = mean + along_error * noise
-    length = along_mu**2 * s.mu**2 + along_error**2 * error
+    fit = mean_classifier(g_real, s.lam * g_synthetic + fixed, k, s.mu**2 * trace, error * trace)
+    length = fit.along_mean**2 * s.mu**2 + fit.along_error**2 * error
     spread, spread_hat = length * products.r_r, length * products.r_cr
 
-    residual_real = (1 - mean) ** 2 + spread
-    residual_synthetic = kept_right * (1 - mean_hat) ** 2 + kept_wrong * (1 + mean_hat) ** 2 + alpha * spread_hat
+    residual_real = (1 - fit.mean) ** 2 + spread
+    residual_synthetic = fit.missed(s) + alpha * spread_hat
     b_real = direct / (1 + delta_real) ** 2
     b_synthetic = pi_synthetic * s.weight**2 / (1 + s.weight * delta_synthetic) ** 2
     t_real, t_synthetic = _amplification(
@@ -187,11 +194,11 @@ def _predict(s: Isotropic) -> tuple[Array, Array, Array, Array, Array]:
     )
     variance = spread + b_real * t_real * residual_real + b_synthetic * t_synthetic * residual_synthetic
     deltas = np.stack(np.broadcast_arrays(delta_real, delta_synthetic), axis=-1)
-    return mean, variance, deltas, iterations, residual
+    return fit.mean, variance, deltas, iterations, residual
 
 
 def _amplification(
-    s: Isotropic,
+    s: Setting,
     ratio: Array,
     fixed: Array,
     b_real: Array,

@@ -67,3 +67,13 @@ def product_traces(a: Array, k: Array, c: Array, trace: Array) -> Traces:
     e = (1 / d + a * trace * (k * c * trace / d)) / trace**2
     r_cr = 1 / (d**2 * e)
     return Traces(1 / e, r_cr, (r_cr + c * trace**2) / d**2)
+
+
+def shrinkage(eta: Any, gamma: Any) -> tuple[Array, Array]:
+    r"""How much ridge shrinks the classifier, C = I: sigma and :math:`\sqrt D = (1 - \eta \sigma^2) / \sigma`.
+
+    sigma is the root in (0, 1) of :math:`\gamma \sigma = (1 - \sigma)(1 - \eta \sigma)`, eta = p / n the features for
+    each sample and gamma > 0 the penalty. They broadcast, and are taken as checked.
+    """
+    root = np.sqrt((1 - eta) ** 2 + 2 * gamma * (1 + eta) + gamma**2)
+    return 2 / (1 + eta + gamma + root), root

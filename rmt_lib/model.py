@@ -1,4 +1,4 @@
-"""The data model: populations, sources of training samples, and the isotropic setting of the paper.
+"""The data model: populations, sources of training samples, and the setting of a fitted generator.
 
 Everything is said in signed features u = y x ~ N(mean, cov): a training label enters only through its sign
 s = +1 (right) or -1 (flipped), because the ridge classifier depends on x and its label t only through u and s = y t.
@@ -6,11 +6,13 @@ s = +1 (right) or -1 (flipped), because the ridge classifier depends on x and it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
@@ -89,6 +91,11 @@ class Mixture:
         root = np.sqrt(self.eigenvalues)
         return checks.frozen(root if self.eigenvectors is None else (self.eigenvectors * root) @ self.eigenvectors.T)
 
+    @property
+    def dense(self) -> Array:
+        """The covariance as a (p, p) matrix, whatever form it was given in."""
+        return self.cov if self.cov.ndim == 2 else np.diag(np.broadcast_to(self.cov, self.p))
+
 
 def with_constant(mixture: Mixture, scale: float) -> Mixture:
     """`mixture` with one more coordinate, last, that is always `scale`: what makes an intercept. Its variance is 0."""
@@ -136,11 +143,35 @@ class Moments(NamedTuple):
         return np.einsum("gia,gab,gjb->ij", missed, self.grams, missed) + self.alpha * (spread - inside)
 
 
+class Kept:
+    """What is left of a source after verification, told by the shares `kept_right` and `kept_wrong` of its draws."""
+
+    @property
+    def kept_right(self) -> Any:
+        """P(kept, label right); phi (1 - epsilon) for coins."""
+        raise NotImplementedError
+
+    @property
+    def kept_wrong(self) -> Any:
+        """P(kept, label wrong); rho epsilon for coins."""
+        raise NotImplementedError
+
+    @property
+    def alpha(self) -> Any:
+        """E[q], the share of samples kept."""
+        return self.kept_right + self.kept_wrong
+
+    @property
+    def lam(self) -> Any:
+        """lambda = E[q s], kept right minus kept wrong."""
+        return self.kept_right - self.kept_wrong
+
+
 SIGNS = checks.frozen([[1.0], [-1.0]])
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Source(Kept):
     """One source of training samples: `n` draws of a mixture with label noise, a verifier and a weight.
 
     Label noise and verifier are coins of the same bias for all samples, or look at a projection of the sample.
@@ -260,16 +291,6 @@ class Source:
         return float(self.moments.grams[1, 0, 0])
 
     @property
-    def alpha(self) -> float:
-        """E[q], the share of samples kept."""
-        return self.kept_right + self.kept_wrong
-
-    @property
-    def lam(self) -> float:
-        """lambda = E[q s], kept right minus kept wrong."""
-        return self.kept_right - self.kept_wrong
-
-    @property
     def pull(self) -> Array:
         """h = E[q s u], (p,); lambda times the mean for coins."""
         return (self.moments.columns @ self.moments.pull)[:, 0]
@@ -294,15 +315,80 @@ def check_sources(target: Mixture, sources: Any) -> tuple[Source, ...]:
     return sources
 
 
-@dataclass(frozen=True, eq=False)
-class Isotropic:
-    """The paper's setting with C = I, any number of settings at once: all arguments broadcast against each other.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Coins(Kept):
+    """Label noise and a verifier that are coins, any number of settings at once: all arguments broadcast.
 
-    Real data is N(mu e, I) with |e| = 1; the generator is a Gaussian fitted to `n_hat` samples:
+    Parameters
+    ----------
+    epsilon : array_like
+        Probability that a label is flipped, in [0, 1].
+    phi, rho : array_like
+        Probability that the verifier keeps a sample with a right (`phi`) or a wrong (`rho`) label, in [0, 1].
 
-    * ``known_mean``: mean exactly mu e, covariance that of n_hat samples independent of the training set;
+    Raises
+    ------
+    ValueError, TypeError
+        A parameter outside its range, or shapes that do not broadcast.
+    """
+
+    epsilon: Array = 0.0  # type: ignore[assignment]
+    phi: Array = 1.0  # type: ignore[assignment]
+    rho: Array = 1.0  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        self._store(self._probabilities())
+
+    def _probabilities(self) -> dict[str, Array]:
+        return {name: checks.array(name, getattr(self, name), low=0, high=1) for name in ("epsilon", "phi", "rho")}
+
+    def _store(self, values: Mapping[str, Any]) -> None:
+        """Keep `values` in their common shape."""
+        try:
+            broadcast = np.broadcast_arrays(*values.values())
+        except ValueError as error:
+            shapes = ", ".join(f"{name} {value.shape}" for name, value in values.items() if value.ndim)
+            raise ValueError(f"arguments must broadcast against each other, got {shapes}") from error
+        for name, value in zip(values, broadcast, strict=True):
+            object.__setattr__(self, name, value)
+
+    @property
+    def kept_right(self) -> Array:
+        """P(kept, label right) of a synthetic sample."""
+        return self.phi * (1 - self.epsilon)
+
+    @property
+    def kept_wrong(self) -> Array:
+        """P(kept, label wrong) of a synthetic sample."""
+        return self.rho * self.epsilon
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Setting(Coins):
+    """Real and synthetic samples of one fitted generator, any number of settings at once: all arguments broadcast.
+
+    Real data has a mean of length `mu`; the generator is a Gaussian fitted to `n_hat` samples:
+
+    * ``known_mean``: the mean is the true one, the covariance that of n_hat samples independent of the training set;
     * ``held_out``: mean and covariance both fitted to n_hat samples independent of the training set;
     * ``reused``: both fitted to training samples: to n_hat of the n, or to all of them where `n_hat` is infinite.
+
+    Parameters
+    ----------
+    n, m : array_like
+        Real and synthetic samples drawn, >= 0, not both 0 (any real numbers).
+    p : array_like
+        Dimension, >= 1.
+    mu : array_like
+        Length of the real mean, >= 0.
+    gamma, weight : array_like
+        Ridge penalty and weight of the synthetic samples, both > 0.
+    epsilon, phi, rho : array_like
+        As in `Coins`, of the synthetic samples.
+    n_hat : array_like
+        Samples the generator is fitted to, >= 1 or infinite; with ``reused`` at most n, or infinite for all n.
+    generator : str or array of str
+        ``known_mean``, ``held_out`` or ``reused``.
 
     Raises
     ------
@@ -311,17 +397,14 @@ class Isotropic:
         above n with ``reused``, or ``reused`` without training samples.
     """
 
-    p: Array
     n: Array
     m: Array
-    mu: Array
-    gamma: Array
-    epsilon: Array
-    phi: Array
-    rho: Array
-    n_hat: Array
-    generator: Any
-    weight: Array
+    p: Array = 1.0  # type: ignore[assignment]
+    mu: Array = 1.0  # type: ignore[assignment]
+    gamma: Array = 1.0  # type: ignore[assignment]
+    n_hat: Array = np.inf  # type: ignore[assignment]
+    generator: Any = "known_mean"
+    weight: Array = 1.0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         values = {
@@ -330,24 +413,12 @@ class Isotropic:
             "m": checks.array("m", self.m, low=0),
             "mu": checks.array("mu", self.mu, low=0),
             "gamma": checks.array("gamma", self.gamma, low=0, open_low=True),
-            "epsilon": checks.array("epsilon", self.epsilon, low=0, high=1),
-            "phi": checks.array("phi", self.phi, low=0, high=1),
-            "rho": checks.array("rho", self.rho, low=0, high=1),
+            **self._probabilities(),
             "n_hat": checks.array("n_hat", self.n_hat, low=1, infinite=True),
             "weight": checks.array("weight", self.weight, low=0, open_low=True),
-            "generator": np.asarray(self.generator),
+            "generator": np.asarray(checks.one_of("generator", self.generator, GENERATORS)),
         }
-        known = np.isin(values["generator"], GENERATORS)
-        if not known.all():
-            first = values["generator"][~known].tolist()[0]
-            raise ValueError(f"generator must be one of {', '.join(GENERATORS)}, got {first!r}")
-        try:
-            broadcast = np.broadcast_arrays(*values.values())
-        except ValueError as error:
-            shapes = ", ".join(f"{name} {value.shape}" for name, value in values.items() if value.ndim)
-            raise ValueError(f"arguments must broadcast against each other, got {shapes}") from error
-        for name, value in zip(values, broadcast, strict=True):
-            object.__setattr__(self, name, value)
+        self._store(values)
         if (self.n + self.m == 0).any():
             raise ValueError("n and m must not both be 0, got n = m = 0")
         if (self.reused & (self.n < 1)).any():
@@ -362,19 +433,9 @@ class Isotropic:
             )
 
     @property
-    def reused(self) -> np.ndarray:
+    def reused(self) -> NDArray[np.bool_]:
         """Where the generator is fitted to training samples."""
         return self.generator == "reused"
-
-    @property
-    def kept_right(self) -> Array:
-        """P(kept, label right) of a synthetic sample."""
-        return self.phi * (1 - self.epsilon)
-
-    @property
-    def kept_wrong(self) -> Array:
-        """P(kept, label wrong) of a synthetic sample."""
-        return self.rho * self.epsilon
 
     @property
     def fitted(self) -> Array:
@@ -386,9 +447,9 @@ class Isotropic:
         """Broadcast shape of the settings."""
         return self.p.shape
 
-    def block(self, part: slice) -> Isotropic:
+    def block(self, part: slice) -> Self:
         """The settings of the flattened slice `part`, unchecked; but for `p`, what all share has shape (1,)."""
-        block = object.__new__(Isotropic)
+        block = object.__new__(type(self))
         for name, values in vars(self).items():
             constant = name != "p" and not any(values.strides)
             object.__setattr__(block, name, values.reshape(-1)[:1] if constant else values.reshape(-1)[part])

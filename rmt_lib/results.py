@@ -23,8 +23,8 @@ class ConvergenceError(RuntimeError):
         return type(self), (self.iterations, self.residual)
 
 
-def accuracy_of(mean: Array, variance: Array) -> Array:
-    r"""Accuracy :math:`\Phi(m / \sqrt{v})` of a score with mean m and variance v; 1/2 where both vanish.
+def z_of(mean: Array, variance: Array) -> Array:
+    r""":math:`z = m / \sqrt v` of a score with mean m and variance v: 0 where both vanish, infinite where only v does.
 
     Raises
     ------
@@ -36,7 +36,18 @@ def accuracy_of(mean: Array, variance: Array) -> Array:
     mean, deviation = np.broadcast_arrays(mean, np.sqrt(variance))
     # A score without spread is always right, always wrong, or (w = 0) a coin flip.
     limit = np.where(mean > 0, np.inf, np.where(mean < 0, -np.inf, 0.0))
-    return ndtr(np.divide(mean, deviation, out=limit, where=deviation > 0))
+    return np.divide(mean, deviation, out=limit, where=deviation > 0)
+
+
+def accuracy_of(mean: Array, variance: Array) -> Array:
+    r"""Accuracy :math:`\Phi(m / \sqrt v)` of a score with mean m and variance v; 1/2 where both vanish.
+
+    Raises
+    ------
+    ValueError
+        Negative variance.
+    """
+    return ndtr(z_of(mean, variance))
 
 
 def risk_of(mean: Array, variance: Array) -> Array:
@@ -75,9 +86,14 @@ class Prediction:
                 raise ValueError(f"{name} must be finite: an input is too extreme for double precision")
 
     @property
+    def z(self) -> Array:
+        """m / sqrt(v), of which the accuracy is a function: 0 where both vanish, infinite where only v does."""
+        return z_of(self.mean, self.variance)[()]
+
+    @property
     def accuracy(self) -> Array:
-        """Phi(m / sqrt(v)), the probability that a fresh real sample is classified correctly."""
-        return accuracy_of(self.mean, self.variance)[()]
+        """Phi(z), the probability that a fresh real sample is classified correctly."""
+        return ndtr(self.z)
 
     @property
     def risk(self) -> Array:
@@ -126,7 +142,3 @@ class Simulation:
         if values.size < 2:
             raise ValueError(f"trials must be >= 2 for a standard error, got {values.size}")
         return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size)))
-
-    def summary(self) -> dict[str, Estimate]:
-        """`estimate` of all four quantities by name."""
-        return {name: self.estimate(name) for name in ("mean", "variance", "accuracy", "risk")}

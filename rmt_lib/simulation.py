@@ -20,9 +20,8 @@ from threadpoolctl import ThreadpoolController
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
-from rmt_lib.execution import in_order_of_completion
-from rmt_lib.model import SIGNS, Isotropic, Mixture, Source, apply, check_sources
-from rmt_lib.progress import progress
+from rmt_lib.execution import in_order_of_completion, progress
+from rmt_lib.model import SIGNS, Mixture, Setting, Source, apply, check_sources
 from rmt_lib.results import Simulation
 from rmt_lib.selection import Axes, Rule
 
@@ -249,53 +248,49 @@ def simulate_scores(
 class _IsotropicTrial(NamedTuple):
     """One trial of `simulate_isotropic`: fit the generator, then train."""
 
+    setting: Setting
     p: int
     n: int
     m: int
-    mu: float
-    gamma: float
-    kept_right: float
-    kept_wrong: float
-    n_hat: float
-    generator: str
-    weight: float
+    fitted: int
+    """Samples that the generator is fitted to; 0 if it is the population itself."""
     method: Method
 
     def __call__(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        add = ADD[self.method]
+        add, s = ADD[self.method], self.setting
         one = np.array(1.0)
         mean = np.zeros(self.p)
-        mean[0] = self.mu
-        training = _Training(self.p, self.gamma, self.n + self.m)
+        mean[0] = s.mu
+        training = _Training(self.p, float(s.gamma), self.n + self.m)
         centre, root = mean, one
-        if self.generator == "reused":
-            fitted_to = min(self.n, self.n_hat)
-            centre, root = self._fit(rng, mean, int(fitted_to), centred=True)
-            training.add_squares(fitted_to, root)
-            training.add_squares(fitted_to, centre[:, None])
-            training.add_moment(fitted_to, centre[:, None])
-            if self.n > fitted_to:
-                add(rng, Batch(mean, one, self.n - int(fitted_to), (1.0, 0.0), 1.0), training)
+        if s.reused:
+            centre, root = self._fit(rng, mean, centred=True)
+            training.add_squares(self.fitted, root)
+            training.add_squares(self.fitted, centre[:, None])
+            training.add_moment(self.fitted, centre[:, None])
+            if self.n > self.fitted:
+                add(rng, Batch(mean, one, self.n - self.fitted, (1.0, 0.0), 1.0), training)
         else:
-            if np.isfinite(self.n_hat):
-                fitted, root = self._fit(rng, mean, int(self.n_hat), centred=self.generator == "held_out")
-                centre = fitted if self.generator == "held_out" else mean
+            if self.fitted:
+                own, root = self._fit(rng, mean, centred=bool(s.generator == "held_out"))
+                centre = own if s.generator == "held_out" else mean
             add(rng, Batch(mean, one, self.n, (1.0, 0.0), 1.0), training)
         triangular = self.method == "sufficient" and root.shape == (self.p, self.p)
-        add(rng, Batch(centre, root, self.m, (self.kept_right, self.kept_wrong), self.weight, triangular), training)
+        kept = float(s.kept_right), float(s.kept_wrong)
+        add(rng, Batch(centre, root, self.m, kept, float(s.weight), triangular), training)
         score, variance = _score(training.classifier(), mean, one)
         return score[0], variance[0, 0]
 
-    def _fit(self, rng: np.random.Generator, mean: Array, samples: int, *, centred: bool) -> tuple[Array, Array]:
-        """Mean of `samples` draws of N(mean, I) and a root of their covariance, around it or around the true mean."""
+    def _fit(self, rng: np.random.Generator, mean: Array, *, centred: bool) -> tuple[Array, Array]:
+        """Mean of draws of N(mean, I) and a root of their covariance, around it or around the true mean."""
         if self.method == "samples":
-            u = mean + rng.standard_normal((samples, self.p))
-            fitted = u.mean(axis=0)
-            return fitted, (u - (fitted if centred else mean)).T / np.sqrt(samples)
-        fitted = mean + rng.standard_normal(self.p) / np.sqrt(samples)
-        root = bartlett(rng, self.p, samples - centred)
-        root /= np.sqrt(samples)
-        return fitted, root
+            u = mean + rng.standard_normal((self.fitted, self.p))
+            own = u.mean(axis=0)
+            return own, (u - (own if centred else mean)).T / np.sqrt(self.fitted)
+        own = mean + rng.standard_normal(self.p) / np.sqrt(self.fitted)
+        root = bartlett(rng, self.p, self.fitted - centred)
+        root /= np.sqrt(self.fitted)
+        return own, root
 
 
 def simulate(
@@ -370,21 +365,14 @@ def simulate_isotropic(
     ValueError, TypeError
         Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
     """
-    setting = Isotropic(p, n, m, mu, gamma, epsilon, phi, rho, n_hat, generator, weight)
+    setting = Setting(
+        p=p, n=n, m=m, mu=mu, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator,
+        weight=weight,
+    )  # fmt: skip
     checks.single("simulate_isotropic", setting.shape)
-    trial = _IsotropicTrial(
-        p=checks.count("p", p, low=1),
-        n=checks.count("n", n, low=0),
-        m=checks.count("m", m, low=0),
-        mu=float(setting.mu),
-        gamma=float(setting.gamma),
-        kept_right=float(setting.kept_right),
-        kept_wrong=float(setting.kept_wrong),
-        n_hat=np.inf if np.isinf(setting.n_hat) else checks.count("n_hat", n_hat, low=1),
-        generator=str(setting.generator),
-        weight=float(setting.weight),
-        method=_check_method(method),
-    )
+    p, n, m = checks.count("p", p, low=1), checks.count("n", n, low=0), checks.count("m", m, low=0)
+    fitted = 0 if np.isinf(setting.fitted) else checks.count("n_hat", setting.fitted, low=1)
+    trial = _IsotropicTrial(setting, p, n, m, fitted, _check_method(method))
     return Simulation(*_run(trial, trials, seed, executor))
 
 
@@ -411,7 +399,7 @@ def _run_chunk(trial: Trial, generators: Sequence[np.random.Generator]) -> list[
 
 def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Outcome:
     """What `trial` returns, with the trials as first axis."""
-    generators = checks.generator(seed).spawn(checks.count("trials", trials, low=1))
+    generators = checks.rng(seed).spawn(checks.count("trials", trials, low=1))
     size = -(-len(generators) // CHUNKS)
     chunks = [generators[i : i + size] for i in range(0, len(generators), size)]
     results: list[list[Outcome]] = [[] for _ in chunks]

@@ -7,8 +7,8 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import t as student
 
-from experiments import beyond_gaussian as laws
-from experiments.runner import load, read
+from rmt_experiments import beyond_gaussian as laws
+from rmt_experiments.runner import load, read
 from rmt_lib import Mixture, predict
 
 ALL = laws.INDEPENDENT + laws.DEPENDENT

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from experiments import __main__ as command
-from experiments import runner
+from rmt_experiments import __main__ as command
+from rmt_experiments import runner
+from rmt_experiments.cluster import ClusterError, _Checked, dask_executor
 from rmt_lib import Mixture, Source, simulate, simulate_isotropic
-from rmt_lib.execution import ClusterError, _Checked, dask_executor, in_order_of_completion
+from rmt_lib.execution import in_order_of_completion
 
 distributed = pytest.importorskip("distributed", reason='needs Dask: pip install "rmt_lib[cluster]"')
 
@@ -158,7 +159,7 @@ def are_one_less(pids, cluster):
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """Where `python -m experiments figure_4` writes, of a shorter run."""
+    """Where `python -m rmt_experiments figure_4` writes, of a shorter run."""
     monkeypatch.setattr(runner, "FOLDER", tmp_path)
     monkeypatch.setattr(command, "names", lambda: ["figure_4"])
     monkeypatch.setattr(command, "load", lambda name: EXPERIMENT)
@@ -276,7 +277,7 @@ def test_failures_in_workers_reach_the_caller(cluster):
 
 OTHER = {
     "rmt_lib, none": ("rmt_lib", "raise ModuleNotFoundError('No rmt_lib')", "ModuleNotFoundError.*No rmt_lib"),
-    "experiments, other": ("experiments", "# another version\n", r"experiments \w{8} instead of \w{8}"),
+    "rmt_experiments, other": ("rmt_experiments", "# another version\n", r"rmt_experiments \w{8} instead of \w{8}"),
 }
 
 
@@ -294,7 +295,7 @@ def test_a_worker_with_other_software_is_named(cluster, folder, capsys, tmp_path
         error = capsys.readouterr().err
         assert re.search(f"{other}: {message}", error) and 'pip install "rmt_lib[cluster]"' in error
         assert not any(address in error for address in before)
-        if package == "experiments":
+        if package == "rmt_experiments":
             # One that joins later is refused its calls.
             late = _Checked(cluster.client.get_executor(workers=[other], pure=False))
             with pytest.raises(ClusterError, match="has other software"):

@@ -5,7 +5,15 @@ import pytest
 from scipy.optimize import brentq, minimize_scalar
 
 from rmt_lib import predict, simulate
-from rmt_lib.linear_task import LinearTask, band, best_student, easy_margin, error_of, hard_margin, student_cosine
+from rmt_lib.topics.deliberate_practice import (
+    LinearTask,
+    band,
+    best_student,
+    easy_margin,
+    error_of,
+    hard_margin,
+    student_cosine,
+)
 
 P = 60
 AXES = np.eye(P)
@@ -50,7 +58,7 @@ def test_closed_form_is_what_predict_gives(labeller, pruner, keep, margins, epsi
         source = TASK.source(n, **ways, keep=keep, epsilon=epsilon)
         theory = student_cosine(
             theta=P / (0.3 * n),
-            penalty=gamma / 0.3,
+            gamma_kept=gamma / 0.3,
             labeller=labeller,
             pruner=pruner,
             balance=1 - 2 * epsilon,
@@ -67,7 +75,7 @@ def test_any_covariance_is_the_isotropic_task_in_other_coordinates_at_a_tiny_pen
     task = LinearTask(rng.standard_normal(P), root @ root.T / P)
     labeller = task.at_cosine(0.9, rng.standard_normal(P))
     result = predict(task.target, [task.source(900, labeller=labeller, pruner=labeller, keep=hard)], gamma=1e-9)
-    theory = student_cosine(theta=P / 270, penalty=1e-9, high=HARD, labeller=0.9, pruner=0.9, agreement=1.0)
+    theory = student_cosine(theta=P / 270, gamma_kept=1e-9, high=HARD, labeller=0.9, pruner=0.9, agreement=1.0)
     assert task.cosine(result) == pytest.approx(theory, abs=1e-6)
     assert task.accuracy(result) == pytest.approx(1 - error_of(theory), abs=1e-6)
 
@@ -86,7 +94,7 @@ def test_a_diagonal_covariance_is_the_full_matrix():
 def test_simulation(rule, margins):
     """p = 60, 256 trials: SE about 0.002; a bias of about 0.2 / p is allowed for. Both ways of drawing."""
     ways = dict(labeller=TASK.at_cosine(0.9, AXES[1]), pruner=TASK.at_cosine(0.7, AXES[2]), keep=rule)
-    theory = 1 - error_of(student_cosine(theta=1 / 0.9, penalty=0.1, labeller=0.9, pruner=0.7, **margins))
+    theory = 1 - error_of(student_cosine(theta=1 / 0.9, gamma_kept=0.1, labeller=0.9, pruner=0.7, **margins))
     for method in ("sufficient", "samples"):
         result = simulate(TASK.target, [TASK.source(3 * P, **ways)], gamma=0.03, trials=256, seed=2412, method=method)
         values = TASK.accuracy(result)
@@ -108,7 +116,7 @@ def test_coins_and_a_verifier_who_knows_the_truth():
         coins = TASK.source(300, epsilon=0.3, phi=0.9, rho=0.2, keep=keep)
         kept = 0.69 * share
         assert coins.alpha == pytest.approx(kept, abs=1e-9)
-        cosine = student_cosine(theta=P / 300 / kept, penalty=0.05 / kept, balance=(0.63 - 0.06) / 0.69, **margins)
+        cosine = student_cosine(theta=P / 300 / kept, gamma_kept=0.05 / kept, balance=(0.63 - 0.06) / 0.69, **margins)
         assert TASK.cosine(predict(TASK.target, [coins], gamma=0.05)) == pytest.approx(cosine, abs=1e-8)
 
 
@@ -123,7 +131,7 @@ def test_best_penalty_of_random_samples(theta, beta, labeller):
     h = 2 * beta**2 / np.pi
     sigma = 2 * h / (h + theta + np.sqrt((h + theta) ** 2 - 4 * h**2 * theta))
     best = best_student(theta=theta, balance=beta, labeller=labeller)
-    assert best.penalty == pytest.approx(theta * (1 / h - 1), rel=2e-3)
+    assert best.gamma_kept == pytest.approx(theta * (1 / h - 1), rel=2e-3)
     assert best.cosine == pytest.approx(labeller * np.sqrt(sigma), abs=1e-6)
 
 
@@ -131,7 +139,7 @@ def test_best_student_against_a_bounded_search():
     for setting in (dict(theta=0.3, high=0.4, pruner=0.8), dict(theta=2.0, low=1.0, labeller=0.7, pruner=0.9)):
 
         def loss(log_penalty, setting=setting):
-            return -student_cosine(penalty=np.exp(log_penalty), **setting)
+            return -student_cosine(gamma_kept=np.exp(log_penalty), **setting)
 
         search = minimize_scalar(loss, bounds=(-32, 8), method="bounded", options=dict(xatol=1e-6))
         assert best_student(**setting).cosine == pytest.approx(-search.fun, abs=1e-6)
@@ -139,10 +147,10 @@ def test_best_student_against_a_bounded_search():
 
 def test_thin_slice():
     for theta, tau, beta in ((0.1, 0.5, 1.0), (0.5, 0.95, 0.8), (0.8, 0.99, 0.6)):
-        cosine = student_cosine(theta=theta, penalty=1e-13, high=1e-3, pruner=tau, balance=beta, labeller=1.0)
+        cosine = student_cosine(theta=theta, gamma_kept=1e-13, high=1e-3, pruner=tau, balance=beta, labeller=1.0)
         excess = theta / (1 - theta) * (np.pi / 2 / beta**2 - 1) * (1 - tau**2)
         assert 1 / cosine**2 - 1 == pytest.approx(excess, rel=1e-3)
-        perfect = student_cosine(theta=theta, penalty=1e-13, high=1e-2, balance=beta)
+        perfect = student_cosine(theta=theta, gamma_kept=1e-13, high=1e-2, balance=beta)
         excess = theta / (1 - theta) * (4 / 3 / beta**2 - 1) * 1e-4 / 3
         assert 1 / perfect**2 - 1 == pytest.approx(excess, rel=1e-3)
 
@@ -189,7 +197,7 @@ def test_rounds_of_practice():
     kept, rounds, p = 4, 3, 100
     student, plan, share = best_student(theta=1 / kept), [], 1.0
     for _ in range(rounds):
-        plan.append((error_of(student.cosine), share, student.penalty))
+        plan.append((error_of(student.cosine), share, student.gamma_kept))
         share = 2 * error_of(student.cosine)
         student = best_student(theta=1 / kept, high=hard_margin(share), pruner=student.cosine)
     rng, errors = np.random.default_rng(2413), []
@@ -212,7 +220,7 @@ def test_practice_contracts_from_pi_over_two_samples_per_dimension_on():
         for factor, falls in ((1.02, True), (0.98, False)):
             theta = 2 * beta**2 / np.pi / factor
             chi = np.cos(1e-2)
-            cosine = student_cosine(theta=theta, penalty=1e-14, high=1e-4, pruner=chi, balance=beta)
+            cosine = student_cosine(theta=theta, gamma_kept=1e-14, high=1e-4, pruner=chi, balance=beta)
             assert (np.arccos(cosine) < 1e-2) == falls
 
 
@@ -238,10 +246,10 @@ def test_bad_input():
     with pytest.raises(ValueError, match="low and high must keep"):
         band(20.0, np.inf)
     with pytest.raises(ValueError, match="agreement must be the cosine"):
-        student_cosine(theta=1, penalty=1, labeller=0.9, pruner=0.9, agreement=-0.9)
+        student_cosine(theta=1, gamma_kept=1, labeller=0.9, pruner=0.9, agreement=-0.9)
     with pytest.raises(ValueError, match="theta must be > 0"):
-        student_cosine(theta=0, penalty=1)
+        student_cosine(theta=0, gamma_kept=1)
     with pytest.raises(ValueError, match="share must be"):
         hard_margin(0.0)
-    with pytest.raises(TypeError, match="penalty must be"):
-        student_cosine(theta=1, penalty="1")
+    with pytest.raises(TypeError, match="gamma_kept must be"):
+        student_cosine(theta=1, gamma_kept="1")

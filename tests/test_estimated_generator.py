@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from experiments import figure_2, figure_3
-from experiments.runner import load, read
+from rmt_experiments import figure_2, figure_3
+from rmt_experiments.runner import load, read
 from rmt_lib import predict_isotropic, simulate_isotropic
 
 ACCURACY_BIAS = 0.1

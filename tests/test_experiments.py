@@ -6,8 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
-from experiments import __main__ as command
-from experiments import runner
+from rmt_experiments import __main__ as command
+from rmt_experiments import runner
 
 KNOWN = runner.names()
 
@@ -43,7 +43,7 @@ def test_a_result_can_be_read_back(folder):
     np.testing.assert_allclose(table["value"], expected, rtol=1e-11)
     assert table["fails"].tolist() == ["no"] * 5
     assert table.where(scale=1.5)["value"] == pytest.approx(expected[1])
-    assert table.provenance["seed"] == "2410" and table.provenance["script"] == "experiments/made_up.py"
+    assert table.provenance["seed"] == "2410" and table.provenance["script"] == "rmt_experiments/made_up.py"
     with pytest.raises(ValueError, match="no row has {'scale': 7}"):
         table.where(scale=7)
 
@@ -93,7 +93,7 @@ def test_what_another_experiment_left_is_not_used(folder):
 
 
 def test_a_missing_result_says_how_to_make_it(folder):
-    with pytest.raises(FileNotFoundError, match="run python -m experiments made_up"):
+    with pytest.raises(FileNotFoundError, match="run python -m rmt_experiments made_up"):
         runner.read("made_up")
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ipywidgets.widgets.widget_link import Link
 
-from rmt_lib import explore as module
 from rmt_lib import figures
-from rmt_lib.explore import Choice, Slider, explore
+from rmt_lib.figures import explore as module
+from rmt_lib.figures.explore import Choice, Slider, explore
 
 EPSILON = Slider("epsilon", (0, 0.1, 0.2), label="label noise ε", default=0.1, live_range=(0.0, 0.5, 0.01))
 M = Slider("m", (10, 100, 1000, 10000), label="synthetic samples m", default=100, live_range=(0, 20000, 1))

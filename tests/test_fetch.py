@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rmt_lib import datasets, fetch
+from rmt_lib import datasets
+from rmt_lib.datasets import fetch
 
 pytest.importorskip("platformdirs")
 
@@ -102,7 +103,7 @@ def test_the_stored_embeddings_are_those_of_their_script():
     """Fetches texts and model, and embeds every hundredth text again."""
     pytest.importorskip("onnxruntime", reason="embedding needs rmt_lib[embeddings]")
     pytest.importorskip("tokenizers", reason="embedding needs rmt_lib[embeddings]")
-    from rmt_lib.data import embed_snippets
+    from rmt_lib.datasets import embed_snippets
 
     chosen = embed_snippets.clear(embed_snippets.snippets("amazon"))
     stored = datasets.amazon_snippets()

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import figure_9
-from experiments.figure_9 import MOST, REAL, TEST, VERIFICATIONS, curve
-from experiments.runner import estimate, load, read
+from rmt_experiments import figure_9
+from rmt_experiments.figure_9 import MOST, REAL, TEST, VERIFICATIONS, curve
+from rmt_experiments.runner import estimate, load, read
 from rmt_lib import datasets
 
 STORED = read("figure_9")
@@ -20,7 +20,7 @@ LABELS = np.array([1, -1, 1, -1, 1, -1])
 def network():
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from experiments.llm import network
+    from rmt_experiments.llm import network
 
     return network
 
@@ -81,7 +81,7 @@ def test_students_share_their_trials():
 
 
 def test_frozen_network_is_the_stored_one(network):
-    from experiments.llm.texts import sentences
+    from rmt_experiments.llm.texts import sentences
 
     chosen = range(0, 2383, 300)
     found = network.frozen([sentences("amazon")[i].text for i in chosen])
@@ -112,14 +112,14 @@ def test_fine_tuning_learns_and_repeats(network):
     ],
 )
 def test_bad_input_is_refused(texts, labels, options, message):
-    from experiments.llm import network
+    from rmt_experiments.llm import network
 
     with pytest.raises(ValueError, match=message):
         network.fine_tune(texts, labels, **{"seed": 1, **options})
 
 
 def test_without_pytorch_it_says_so(monkeypatch):
-    from experiments.llm import network
+    from rmt_experiments.llm import network
 
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(datasets.MissingDataError, match="requirements.txt"):

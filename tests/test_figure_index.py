@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from experiments.runner import read
+import rmt_lib.topics
+from rmt_experiments.runner import read
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = re.compile(r"\{(?:doc|numref|prf:ref)\}`([^`]+)`")
@@ -41,9 +43,11 @@ def targets(chapter):
 
 
 def resolve(path):
-    """The object of `rmt_lib` that a name stands for, with or without its module."""
-    module, _, name = f"rmt_lib.{path}".rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    """The object that a name stands for: of `rmt_lib` itself, of one of its modules, or of one of its topics."""
+    module, _, name = path.rpartition(".")
+    topics = {found.name for found in pkgutil.iter_modules(rmt_lib.topics.__path__)}
+    package = "rmt_lib.topics" if module in topics else "rmt_lib"
+    return getattr(importlib.import_module(f"{package}.{module}".rstrip(".")), name)
 
 
 def test_every_figure_and_theorem_of_the_paper_is_listed():
@@ -76,7 +80,7 @@ def test_a_row_leads_to_its_target(row):
     if not script:
         assert re.search(rf"\b{seed}\b", code) and int(seconds) > 0
         return
-    (name,) = re.findall(r"^experiments/(\w+)\.py$", script[0])
+    (name,) = re.findall(r"^rmt_experiments/(\w+)\.py$", script[0])
     provenance = read(name).provenance
     assert name in code and seed == provenance["seed"]
     # Another run takes another time.

@@ -108,7 +108,7 @@ def test_theory_is_a_line_of_its_meaning(ax):
     assert line.get_color() == figures.COLORS["oracle"]
     assert line.get_marker() == "None"
     assert figures.chance_line(ax).get_ydata()[0] == 0.5
-    assert list(figures.optimum_line(ax, 3.0).get_xdata()) == [3.0, 3.0]
+    assert list(figures.best_line(ax, 3.0).get_xdata()) == [3.0, 3.0]
 
 
 def test_histogram_counts_samples_out_of_sight(ax):
@@ -123,7 +123,7 @@ def test_histogram_counts_samples_out_of_sight(ax):
     [
         lambda ax: figures.theory_line(ax, [0], [0], meaning="reel"),
         lambda ax: figures.simulation_points(ax, [0], [0], [0], meaning="reel"),
-        lambda ax: figures.optimum_line(ax, 0, meaning="reel"),
+        lambda ax: figures.best_line(ax, 0, meaning="reel"),
         lambda ax: figures.histogram_with_density(ax, [0], [0, 1], [0, 1], meaning="reel"),
     ],
 )

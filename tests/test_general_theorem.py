@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.general_mismatch import GAMMA, MISMATCHES, training
-from experiments.runner import load, read
+from rmt_experiments.general_mismatch import GAMMA, MISMATCHES, training
+from rmt_experiments.runner import load, read
 from rmt_lib import Mixture, Source, predict
 
 

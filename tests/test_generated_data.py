@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from experiments import language_model_rates
-from experiments.llm import features
-from experiments.llm.features import Sentences
-from experiments.llm.moments import balanced, extrapolated
-from experiments.runner import load, read
+from rmt_experiments import language_model_rates
+from rmt_experiments.llm import features
+from rmt_experiments.llm.features import Sentences
+from rmt_experiments.llm.moments import balanced, extrapolated
+from rmt_experiments.runner import load, read
 from rmt_lib import Source, predict
 from rmt_lib.fitted import Population, predict_fitted
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import comb, gammaln
 
-from experiments import generations as experiment
-from experiments.runner import read
+from rmt_experiments import generations as experiment
+from rmt_experiments.runner import read
 from rmt_lib import Mixture, Source, marchenko_pastur, predict, predict_isotropic, simulate
 from rmt_lib.fitted import predict_fitted
-from rmt_lib.generations import (
+from rmt_lib.topics.generations import (
     REGIMES,
     draw_generations,
     draw_tokens,
@@ -30,6 +30,7 @@ RECURSIONS = [
     {"regime": "accumulate", "balance": 0.5},
 ]
 TRAINING = {"n": 80, "m": 300, "gamma": 0.3}
+NOISY = {"epsilon": 0.25, "phi": 0.9, "rho": 0.4}
 
 
 def within(values, expected, sigmas):
@@ -141,16 +142,60 @@ def test_spectrum_of_a_draw():
     assert 0.9 * low < values[0] and values[-1] < 1.05 * high
 
 
-@pytest.mark.parametrize("gamma", [1e-6, 0.01, 1.0, 1e3])
-@pytest.mark.parametrize("n", [0, 80])
-def test_a_pure_chain_is_predict_fitted(gamma, n):
-    labels = {"epsilon": 0.2, "phi": 0.9, "rho": 0.3, "weight": 0.7}
-    setting = {"n": n, "m": 300, "gamma": gamma, **labels}
-    for last in (1, 4):
-        chain = predict_fitted(POPULATION, n_hat=[200] * last, generator="held_out", **setting)
-        found = predict_generations(POPULATION, last, n_hat=200, **setting)
-        np.testing.assert_allclose([found.mean, found.variance], [chain.mean, chain.variance], rtol=1e-8)
-        np.testing.assert_allclose(found.deltas, chain.deltas, rtol=1e-9)
+CHAINS = ([400, np.inf], [np.inf, 400], [np.inf, 400, np.inf, np.inf], [400])
+
+
+@pytest.mark.parametrize("generator", ["known_mean", "held_out"])
+@pytest.mark.parametrize("gamma", [1e-9, 0.2, 1e9])
+def test_a_perfect_generation_changes_nothing(generator, gamma):
+    for m in (0, 500, 50_000):
+        setting = {"n": 50, "m": m, "gamma": gamma, "generator": generator, "weight": 2.0, **NOISY}
+        once = predict_fitted(POPULATION, n_hat=400, **setting)
+        for chain in CHAINS:
+            found = predict_generations(POPULATION, len(chain), n_hat=chain, **setting)
+            np.testing.assert_allclose([found.mean, found.variance], [once.mean, once.variance], rtol=1e-8)
+            np.testing.assert_allclose(found.deltas, once.deltas, rtol=1e-8)
+
+
+def test_the_equations_of_a_chain_hold():
+    n, m, chain, omega, gamma = 100, 700, np.array([150, 400, 90]), 1.5, 0.03
+    alpha = 0.9 * 0.75 + 0.4 * 0.25
+    first, last = predict_generations(POPULATION, 3, n=n, m=m, gamma=gamma, n_hat=chain, weight=omega, **NOISY).deltas
+    load = alpha * m * omega * last / (1 + omega * last)  # N k delta_2
+    assert first * np.prod(1 - load / chain) == pytest.approx(last, rel=1e-11)
+    slope = (n / (1 + first) + load / first) / (n + m)
+    assert np.mean(POPULATION.cov / (gamma + slope * POPULATION.cov)) * P / (n + m) == pytest.approx(first, rel=1e-11)
+
+
+@pytest.mark.parametrize("gamma", [1e-6, 0.1])
+@pytest.mark.parametrize("generator", ["known_mean", "held_out"])
+def test_the_variance_of_a_chain_is_a_derivative(generator, gamma):
+    """Of the minimum of the objective with tau w'Cw added, here by differences; near interpolation at gamma = 1e-6."""
+    n, m, chain, omega = 50, 500, np.array([120, 90]), 0.7
+    right, wrong = 0.9 * 0.75, 0.4 * 0.25
+
+    def minimum(tau):
+        # In the features (I + tau C / gamma)^{-1/2} u the penalty is gamma again.
+        factor = 1 / (1 + tau * POPULATION.cov / gamma)
+        turned = Mixture(POPULATION.mean * np.sqrt(factor), POPULATION.cov * factor)
+        options = {"gamma": gamma, "n_hat": chain, "generator": generator, "weight": omega, **NOISY}
+        limit = predict_generations(turned, 2, n=n, m=m, **options)
+        first, last = limit.deltas
+        g_real, g_synthetic = n / (1 + first) / (n + m), m * omega / (1 + omega * last) / (n + m)
+        k = (right + wrong) * g_synthetic
+        kept = 1 - (n + m) / chain * k * last
+        signal = np.sum(turned.mean**2 / (gamma + (g_real + k * last / first) * turned.cov))
+        error = (n + m) * first * np.sum(np.cumprod([1, *kept[:-1]]) / chain) * (generator == "held_out")
+        forms = signal * np.ones((2, 2)) + [[0, 0], [0, error]]  # of R between the means of real and synthetic samples
+        pull = np.array([g_real, (right - wrong) * g_synthetic])
+        seen = np.linalg.solve(np.eye(2) + forms * [g_real, k], forms @ pull)
+        return g_real + k - pull @ seen, seen[0], limit
+
+    step = 1e-4 * gamma
+    _, mean, limit = minimum(0.0)
+    slope = (minimum(step)[0] - minimum(-step)[0]) / (2 * step)
+    assert limit.mean == pytest.approx(mean, rel=1e-8)
+    assert limit.variance == pytest.approx(slope, rel=1e-5)
 
 
 def test_limits_of_the_accuracy():
@@ -244,7 +289,7 @@ def test_remedies_repair_different_things():
     for regime in REGIMES:
         assert accuracy(regime, noisy, 16) < accuracy(regime, verified, 16) < accuracy(regime, right, 16)
     setting.pop("n_hat")
-    true_mean = predict_fitted(population, n_hat=[500] * 16, **setting).accuracy
+    true_mean = predict_generations(population, 16, n_hat=500, generator="known_mean", **setting).accuracy
     assert true_mean > predict_fitted(population, n_hat=500, **setting).accuracy - 0.01
 
 

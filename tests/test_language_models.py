@@ -1,6 +1,6 @@
 """Language models: servers and their failures, the stored sentences, the command line, and the real model in small.
 
-Packages of `experiments/llm/requirements.txt` are needed by some tests only, which are skipped without them unless
+Packages of `rmt_experiments/llm/requirements.txt` are needed by some tests only, which are skipped without them unless
 RMT_LLM_REQUIRED is set.
 """
 
@@ -25,12 +25,12 @@ import pytest
 
 pytest.importorskip("platformdirs")
 
-from experiments.llm import __main__ as command_line
-from experiments.llm import embed, generate, models, verify
-from experiments.llm.models import ModelError, Server
-from experiments.llm.texts import Sentence, aside, prompt_sentences, sentences
-from rmt_lib.data.embed_snippets import clear, snippets
-from rmt_lib.fetch import MissingDataError
+from rmt_experiments.llm import __main__ as command_line
+from rmt_experiments.llm import embed, generate, models, verify
+from rmt_experiments.llm.models import ModelError, Server
+from rmt_experiments.llm.texts import Sentence, aside, prompt_sentences, sentences
+from rmt_lib.datasets.embed_snippets import clear, snippets
+from rmt_lib.datasets.fetch import MissingDataError
 
 ROOT = Path(__file__).parent.parent
 SAME_KERNELS = (platform.system(), platform.machine()) == ("Linux", "x86_64")
@@ -44,7 +44,7 @@ def needs(package):
     """Skip without an optional package, or fail where it is required."""
     if os.environ.get("RMT_LLM_REQUIRED"):
         return importlib.import_module(package)
-    return pytest.importorskip(package, reason="needs experiments/llm/requirements.txt")
+    return pytest.importorskip(package, reason="needs rmt_experiments/llm/requirements.txt")
 
 
 def words(text):
@@ -203,7 +203,9 @@ def test_wrong_arguments(tmp_path):
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     for package in ("openai", "xllamacpp"):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingDataError, match="package openai; remedy: pip install -r experiments/llm/requirements"):
+    with pytest.raises(
+        MissingDataError, match="package openai; remedy: pip install -r rmt_experiments/llm/requirements"
+    ):
         Server("http://127.0.0.1/v1", "stub").continuations("A", 1, seed=1, temperature=1)
     (tmp_path / "model.gguf").touch()
     with pytest.raises(MissingDataError, match="package xllamacpp; remedy"), models.serve(tmp_path / "model.gguf"):
@@ -412,7 +414,7 @@ def test_a_model_that_fails_ends_the_command_line_with_its_message(tmp_path, mon
     with pytest.raises(SystemExit) as caught:
         command_line.main(f"generate --server http://127.0.0.1:1/v1 --model x --output {tmp_path}".split())
     assert caught.value.code == 1
-    assert capsys.readouterr().err == "python -m experiments.llm: gone; remedy: wait\n"
+    assert capsys.readouterr().err == "python -m rmt_experiments.llm: gone; remedy: wait\n"
 
 
 # The real model.
@@ -448,7 +450,7 @@ def test_a_gguf_file_from_a_shell(smollm, tmp_path):
     gguf = tmp_path / "a-model.gguf"
     gguf.symlink_to(models.small_model())
     arguments = f"generate --gguf {gguf} --count 1 --output {tmp_path}"
-    command = [sys.executable, "-m", "experiments.llm", *arguments.split()]
+    command = [sys.executable, "-m", "rmt_experiments.llm", *arguments.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'generated.csv'} written\n", "")
     assert (tmp_path / "generated.csv").read_text("utf8").startswith("# model: a-model\n# prompts: 1\n")

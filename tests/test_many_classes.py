@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from experiments import many_classes as digits
-from experiments.runner import load, read
+from rmt_experiments import many_classes as digits
+from rmt_experiments.runner import load, read
 from rmt_lib import Mixture, Source, predict, predict_isotropic
-from rmt_lib.decisions import break_even_noise
-from rmt_lib.many_classes import (
+from rmt_lib.topics.many_classes import (
     ClassSource,
     class_sources,
     exchangeable_accuracy,
@@ -18,6 +17,7 @@ from rmt_lib.many_classes import (
     simulate_classes,
     win_chances,
 )
+from rmt_lib.topics.when_it_helps import break_even_noise
 
 NEXT = np.roll(np.eye(4), 1, axis=1)
 

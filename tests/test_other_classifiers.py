@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from experiments.other_classifiers import GRIDS, RHOS, SMALL, N, P, Sample, cross_validate, fit, folds, training
-from experiments.runner import load, read
+from rmt_experiments.other_classifiers import GRIDS, RHOS, SMALL, N, P, Sample, cross_validate, fit, folds, training
+from rmt_experiments.runner import load, read
 from rmt_lib import predict, predict_isotropic
-from rmt_lib.decisions import best_gamma, best_gamma_isotropic, infinite_penalty_score
+from rmt_lib.topics.when_it_helps import best_gamma, best_gamma_isotropic, z_at_infinite_gamma_isotropic
 
 NAMES = ("ridge", "logistic", "svm")
 
@@ -116,7 +116,7 @@ def test_the_best_ridge_penalty_is_infinite_without_structure(epsilon):
         for m in (75, 1200):
             setting = dict(p=P, n=N, m=m, mu=1.0, epsilon=epsilon, rho=rho)
             assert np.isinf(best_gamma_isotropic(**setting).gamma)
-            assert infinite_penalty_score(**setting) > 0
+            assert z_at_infinite_gamma_isotropic(**setting) > 0
             assert best_gamma(*training("chain", m, epsilon, rho)).gamma < 1
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from experiments import real_features
-from experiments.runner import load, read
+from rmt_experiments import real_features
+from rmt_experiments.runner import load, read
 
 PUBLIC, REVIEWS = read("real_features"), read("real_features_reviews")
 SCALED = [name for name in dict.fromkeys(PUBLIC["task"])]

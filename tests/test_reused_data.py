@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from experiments import figure_3
+from rmt_experiments import figure_3
 from rmt_lib import Mixture, Source, predict, predict_isotropic, simulate_isotropic
-from rmt_lib.decisions import best_gamma_isotropic, infinite_penalty_score
 from rmt_lib.fitted import Population, predict_fitted
+from rmt_lib.topics.when_it_helps import best_gamma_isotropic, z_at_infinite_gamma_isotropic
 
 P, N = 120, 180
 VARIANCES = np.geomspace(0.1, 4, P)
@@ -15,13 +15,13 @@ TRUTH = Mixture(1.5 * np.sqrt(VARIANCES / P), VARIANCES)
 POPULATION = Population(TRUTH)
 
 
-def real_score(n, ridge):
+def z_of_real_data(n, ridge):
     """The chapter's formula for z of ridge on n real samples."""
     at = POPULATION.curves(ridge)
     return at.signal * np.sqrt((1 - at.freedom_square / n) / (at.signal_square + at.freedom_square / n))
 
 
-BEST = ndtr(max(real_score(N, ridge) for ridge in np.geomspace(1e-3, 1e3, 2000)))
+BEST = ndtr(max(z_of_real_data(N, ridge) for ridge in np.geomspace(1e-3, 1e3, 2000)))
 
 
 @pytest.mark.parametrize("n", [60, 180, 1000])
@@ -29,7 +29,7 @@ BEST = ndtr(max(real_score(N, ridge) for ridge in np.geomspace(1e-3, 1e3, 2000))
 def test_the_formula_for_real_data_is_the_master_theorem(n, gamma):
     real = predict(TRUTH, [Source(TRUTH, n)], gamma=gamma)
     ridge = gamma * (1 + real.deltas[0])
-    assert real.accuracy == pytest.approx(ndtr(real_score(n, ridge)), abs=1e-10)
+    assert real.accuracy == pytest.approx(ndtr(z_of_real_data(n, ridge)), abs=1e-10)
 
 
 def random_mix(rng):
@@ -101,7 +101,7 @@ def test_a_part_without_synthetic_data_is_real_data(n_hat):
 
 def test_the_best_penalty_of_reused_data():
     """`best_gamma_isotropic` takes a part, and finds no more than the limit of real data."""
-    best = ndtr(infinite_penalty_score(p=100, n=150, m=0, mu=1.2))
+    best = ndtr(z_at_infinite_gamma_isotropic(p=100, n=150, m=0, mu=1.2))
     for n_hat in (15, 75, np.inf):
         mix = best_gamma_isotropic(p=100, n=150, m=300, mu=1.2, epsilon=0.1, generator="reused", n_hat=n_hat)
         assert 0.7 < mix.accuracy < best
@@ -130,7 +130,7 @@ def test_the_worth_of_an_overlap():
     drawn = (right - wrong) ** 2 * m / (right + wrong)
     for generator, n_hat, o in (("held_out", 250, 0), ("reused", 250, 250), ("reused", 400, 400)):
         for omega in (0.2, 1.0):
-            z = infinite_penalty_score(
+            z = z_at_infinite_gamma_isotropic(
                 p=p, n=n, m=m, mu=mu, n_hat=n_hat, generator=generator, weight=omega, **labels
             )  # fmt: skip
             worth = overlap_worth(n, n_hat, o, omega * (right - wrong) * m / n_hat, drawn)
@@ -149,7 +149,7 @@ def test_figure_3_with_a_generator_that_has_seen_nothing_else():
     for p in figure_3.DIMENSIONS:
         m = figure_3.N * shares / (1 - shares)
         epsilon = figure_3.synthetic_error(p, np.maximum(m, 1))
-        best = ndtr(infinite_penalty_score(p=p, n=figure_3.N, m=0, mu=figure_3.MU))
+        best = ndtr(z_at_infinite_gamma_isotropic(p=p, n=figure_3.N, m=0, mu=figure_3.MU))
         setting = dict(p=p, n=figure_3.N, m=m, mu=figure_3.MU, gamma=figure_3.GAMMA, epsilon=epsilon)
         for verifier in figure_3.SUPERVISION.values():
             assert (predict_isotropic(**setting, **verifier, generator="reused").accuracy < best).all()

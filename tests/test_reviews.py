@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments import figure_6, figure_6_snippets
-from experiments.runner import read
+from rmt_experiments import figure_6, figure_6_snippets
+from rmt_experiments.runner import read
 from rmt_lib.datasets import Dataset, amazon_snippets
 
 SIZES = (0, 1, 200)

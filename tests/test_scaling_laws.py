@@ -1,7 +1,5 @@
 """Scaling laws: the exact law against the solver, the first-order law, exponents, plateaus, stored simulation."""
 
-import inspect
-
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -9,12 +7,20 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from experiments import runner
-from experiments import scaling_laws as experiment
-from rmt_lib import Mixture, Source, predict, predict_isotropic, scaling
-from rmt_lib.decisions import infinite_penalty_score
+from rmt_experiments import runner
+from rmt_experiments import scaling_laws as experiment
+from rmt_lib import Mixture, Source, predict, predict_isotropic
 from rmt_lib.fitted import Population, predict_fitted
-from rmt_lib.scaling import best_ridge, effective_samples, enough, label_cost, power_law, price, score_at_ridge
+from rmt_lib.topics.scaling_laws import (
+    best_ridge,
+    effective_samples,
+    enough,
+    label_cost,
+    power_law,
+    predict_at_ridge,
+    price,
+)
+from rmt_lib.topics.when_it_helps import z_at_infinite_gamma_isotropic
 
 LABELS = [
     {},
@@ -55,9 +61,9 @@ def wide():
 @pytest.mark.parametrize(("n", "m"), [(0, 150), (60, 90), (80, 0)])
 @pytest.mark.parametrize("ridge", [0.2, 5.0])
 def test_exact_law_is_the_master_theorem(rough, labels, n, m, ridge):
-    law = score_at_ridge(rough, ridge=ridge, n=n, m=m, **labels)
+    law = predict_at_ridge(rough, ridge=ridge, n=n, m=m, **labels)
     solved = predict(rough, [Source(rough, n), Source(rough, m, **labels)], gamma=law.gamma)
-    assert law.score == pytest.approx(z(solved), abs=1e-9)
+    assert law.z == pytest.approx(z(solved), abs=1e-9)
 
 
 def test_best_ridge_against_brute_force(rough):
@@ -65,16 +71,16 @@ def test_best_ridge_against_brute_force(rough):
     best = best_ridge(rough, n=20, m=100, **labels)
     sources = [Source(rough, 20), Source(rough, 100, **labels)]
     brute = minimize_scalar(lambda x: -z(predict(rough, sources, gamma=np.exp(x))), bounds=(-12, 8), method="bounded")
-    assert best.score == pytest.approx(-brute.fun, abs=1e-9)
+    assert best.z == pytest.approx(-brute.fun, abs=1e-9)
     assert np.log(best.gamma) == pytest.approx(brute.x, abs=1e-2)
-    assert score_at_ridge(rough, ridge=best.ridge, n=20, m=100, **labels) == pytest.approx(best)
+    assert predict_at_ridge(rough, ridge=best.ridge, n=20, m=100, **labels) == pytest.approx(best)
 
 
 def test_identity_asks_for_the_largest_ridge():
     best = best_ridge(Mixture(np.eye(50)[0]), n=30, m=100, epsilon=0.2)
     assert best.ridge == pytest.approx(1e6)
-    limit = infinite_penalty_score(p=50, n=30, m=100, mu=1.0, epsilon=0.2)
-    assert best.score == pytest.approx(limit, abs=1e-6)
+    limit = z_at_infinite_gamma_isotropic(p=50, n=30, m=100, mu=1.0, epsilon=0.2)
+    assert best.z == pytest.approx(limit, abs=1e-6)
 
 
 @pytest.mark.parametrize("generator", ["held_out", "known_mean"])
@@ -123,8 +129,8 @@ def test_label_cost_at_its_two_ends(rough, labels):
     # What it means: m samples have the accuracy of m / cost right ones.
     m = 1e5
     cost = label_cost(signal=Population(rough).curves(1e-9).signal, **labels)
-    small = score_at_ridge(rough, ridge=1e-6, n=0, m=m, **labels).score
-    real = score_at_ridge(rough, ridge=1e-6, n=m / cost, m=0).score
+    small = predict_at_ridge(rough, ridge=1e-6, n=0, m=m, **labels).z
+    real = predict_at_ridge(rough, ridge=1e-6, n=m / cost, m=0).z
     assert small == pytest.approx(real, rel=3e-4)  # second order in d / m
 
 
@@ -145,14 +151,14 @@ def test_effective_samples_are_exact_at_a_large_penalty(labels):
         return 200 / (1 / score**2 - 1)
 
     weight = lam / (alpha + lam**2 * m / n_hat)
-    best = worth(infinite_penalty_score(m=m, n_hat=n_hat, weight=weight, **setting))
+    best = worth(z_at_infinite_gamma_isotropic(m=m, n_hat=n_hat, weight=weight, **setting))
     np.testing.assert_allclose(best, effective_samples(m=m, n_hat=n_hat, cost=label_cost(**labels), n=n))
     for factor in (0.9, 1.1):
-        other = worth(infinite_penalty_score(m=m, n_hat=n_hat, weight=factor * weight, **setting))
+        other = worth(z_at_infinite_gamma_isotropic(m=m, n_hat=n_hat, weight=factor * weight, **setting))
         assert (other < best).all()
-    far = worth(infinite_penalty_score(m=1e7, **setting)) - 1e7 / label_cost(**labels)
+    far = worth(z_at_infinite_gamma_isotropic(m=1e7, **setting)) - 1e7 / label_cost(**labels)
     assert far == pytest.approx(beta * (2 - beta) * n, abs=0.5)
-    assert worth(infinite_penalty_score(m=1e9, n_hat=n_hat, **setting)) == pytest.approx(n_hat, rel=1e-4)
+    assert worth(z_at_infinite_gamma_isotropic(m=1e9, n_hat=n_hat, **setting)) == pytest.approx(n_hat, rel=1e-4)
 
 
 def test_price_and_stopping():
@@ -226,7 +232,7 @@ def test_constants_of_the_power_laws():
 def test_exponent_at_the_best_penalty(a, b, zeta, tolerance, labels):
     plain = power_law(10_000, spectrum=a, tail=b)
     known = Population(power_law(10_000, spectrum=a, tail=b, amplitude=1 / (plain.mean**2 / plain.cov).sum()))
-    local = slope(lambda m: ndtr(1.0) - ndtr(best_ridge(known, n=0, m=m, **labels).score), 3e4)
+    local = slope(lambda m: ndtr(1.0) - ndtr(best_ridge(known, n=0, m=m, **labels).z), 3e4)
     assert local == pytest.approx(zeta, abs=tolerance)
 
 
@@ -255,7 +261,7 @@ def test_curves_collapse_on_the_effective_number(wide, labels, n_hat):
         bounds=(np.log(real.ridge) - 3, np.log(real.ridge) + 2),
         method="bounded",
     )
-    ratio = (ndtr(1.0) + best.fun) / (ndtr(1.0) - ndtr(real.score))
+    ratio = (ndtr(1.0) + best.fun) / (ndtr(1.0) - ndtr(real.z))
     assert ratio == pytest.approx(1, abs=0.02)
 
 
@@ -263,7 +269,7 @@ def test_wrong_labels_lower_the_exponent_of_separable_classes():
     known = Population(power_law(10_000, spectrum=2.0, tail=-0.8, amplitude=0.2))
 
     def local(m, **labels):
-        return -slope(lambda m: best_ridge(known, n=0, m=m, **labels).score ** 2, m)
+        return -slope(lambda m: best_ridge(known, n=0, m=m, **labels).z ** 2, m)
 
     assert local(1000) == pytest.approx(0.8, abs=0.04)
     assert local(10_000, epsilon=0.1) == pytest.approx(0.8 / 1.8, abs=0.03)
@@ -320,9 +326,9 @@ def test_a_small_run_of_the_same_script_agrees_with_the_stored_one():
         (lambda: power_law(0, spectrum=1, tail=1), "p must be"),
         (lambda: power_law(5, spectrum=-1, tail=1), "spectrum must be >= 0 and finite, got -1"),
         (lambda: power_law(5, spectrum=1, tail=1, amplitude=0), "amplitude must be > 0"),
-        (lambda: score_at_ridge(power_law(50, spectrum=0, tail=1), ridge=0.1, n=10, m=0), "ridge must be larger"),
-        (lambda: score_at_ridge(power_law(5, spectrum=0, tail=1), ridge=0, n=10, m=0), "ridge must be > 0"),
-        (lambda: score_at_ridge(power_law(5, spectrum=0, tail=1), ridge=1, n=0, m=9, phi=0, rho=0), "n and m must"),
+        (lambda: predict_at_ridge(power_law(50, spectrum=0, tail=1), ridge=0.1, n=10, m=0), "ridge must be larger"),
+        (lambda: predict_at_ridge(power_law(5, spectrum=0, tail=1), ridge=0, n=10, m=0), "ridge must be > 0"),
+        (lambda: predict_at_ridge(power_law(5, spectrum=0, tail=1), ridge=1, n=0, m=9, phi=0, rho=0), "n and m must"),
         (lambda: best_ridge(power_law(5, spectrum=0, tail=1), n=0, m=9, epsilon=0.5), r"n \+ lambda m must be > 0"),
         (lambda: best_ridge(power_law(5, spectrum=0, tail=1), n=0, m=9, epsilon=1.5), "epsilon must be in"),
         (lambda: label_cost(epsilon=-0.1), "epsilon must be in"),
@@ -343,9 +349,3 @@ def test_bad_input(call, message):
 def test_target_must_be_a_population():
     with pytest.raises(TypeError, match="target must be"):
         best_ridge(1.0, n=10, m=0)
-
-
-def test_what_is_public_says_what_it_raises():
-    for name, function in vars(scaling).items():
-        if inspect.isfunction(function) and function.__module__ == scaling.__name__ and not name.startswith("_"):
-            assert "Raises" in function.__doc__, name

@@ -9,9 +9,9 @@ from scipy.special import expit, ndtr
 from scipy.stats import ks_2samp, norm
 
 from rmt_lib import Mixture, Source, predict, simulate
-from rmt_lib.decisions import best_gamma
-from rmt_lib.released import predict_pruned
 from rmt_lib.selection import Rule, moments
+from rmt_lib.topics.released_code import predict_pruned
+from rmt_lib.topics.when_it_helps import best_gamma
 
 P = 100
 RNG = np.random.default_rng(7)

@@ -7,9 +7,9 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from experiments import selection as experiment
-from experiments.runner import read
-from experiments.selection import agrees, direction, mislabels
+from rmt_experiments import selection as experiment
+from rmt_experiments.runner import read
+from rmt_experiments.selection import agrees, direction, mislabels
 from rmt_lib import Mixture, Source, predict, simulate
 
 P = 100

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
 from rmt_lib import Mixture, Source, predict, predict_isotropic, simulate
-from rmt_lib.two_classes import (
+from rmt_lib.topics.unequal_classes import (
     ClassScores,
     TwoClasses,
     balancing_weights,

@@ -5,13 +5,18 @@ import pytest
 from scipy.special import ndtr
 
 from rmt_lib import Mixture, Source, predict, predict_isotropic, simulate_isotropic
-from rmt_lib.decisions import PENALTIES, best_gamma_isotropic, infinite_penalty_score, worth_in_real_samples
-from rmt_lib.weights import (
+from rmt_lib.topics.weights import (
+    best_mix_isotropic,
+    best_weight,
+    best_weight_isotropic,
     break_even_balance,
-    large_penalty_weight,
-    optimal_mix,
-    optimal_source_weight,
-    optimal_weight,
+    weight_at_infinite_gamma_isotropic,
+)
+from rmt_lib.topics.when_it_helps import (
+    GAMMAS,
+    best_gamma_isotropic,
+    worth_in_real_samples,
+    z_at_infinite_gamma_isotropic,
 )
 
 SETTING = dict(p=200, n=400, m=1600, mu=1.0, epsilon=0.3, n_hat=800, generator="held_out")
@@ -37,24 +42,26 @@ def balance(epsilon, phi=1.0, rho=1.0, **_):
 def test_large_penalty_weight_beats_a_scan_and_is_worth_what_it_says(generator):
     setting = SETTING | dict(phi=0.8, rho=0.5, generator=generator)
     labels = {name: value for name, value in setting.items() if name not in ("p", "n", "mu")}
-    best = large_penalty_weight(**labels)
-    z = infinite_penalty_score(**setting, weight=best.weight)
-    scan = infinite_penalty_score(**setting, weight=np.logspace(-3, 2, 3001))
+    best = weight_at_infinite_gamma_isotropic(**labels)
+    z = z_at_infinite_gamma_isotropic(**setting, weight=best.weight)
+    scan = z_at_infinite_gamma_isotropic(**setting, weight=np.logspace(-3, 2, 3001))
     assert scan.max() <= z < scan.max() + 1e-6
     n_eff = SETTING["p"] * z**2 / (1 - z**2)  # mu = 1
     assert n_eff == pytest.approx(SETTING["n"] + best.worth, rel=1e-12)
     if generator == "held_out":
         assert best.worth < SETTING["n_hat"]
         assert best.weight == pytest.approx(balance(**setting) * (1 - best.worth / SETTING["n_hat"]))
-        assert large_penalty_weight(**labels | dict(m=1e9)).worth == pytest.approx(SETTING["n_hat"], rel=1e-5)
+        assert weight_at_infinite_gamma_isotropic(**labels | dict(m=1e9)).worth == pytest.approx(
+            SETTING["n_hat"], rel=1e-5
+        )
 
 
 def test_a_weight_off_by_a_factor_follows_one_formula():
     n, worth = SETTING["n"], None
     labels = {name: value for name, value in SETTING.items() if name not in ("p", "n", "mu")}
-    weight, worth = large_penalty_weight(**labels)
+    weight, worth = weight_at_infinite_gamma_isotropic(**labels)
     t = np.array([0.25, 0.5, 1, 2, 4, 1 / weight])
-    z = infinite_penalty_score(**SETTING, weight=t * weight)
+    z = z_at_infinite_gamma_isotropic(**SETTING, weight=t * weight)
     np.testing.assert_allclose(SETTING["p"] * z**2 / (1 - z**2), (n + t * worth) ** 2 / (n + t**2 * worth), rtol=1e-12)
     # Half the weight costs at most a quarter of the gain, twice the weight never more than the gain.
     ratio = np.logspace(-3, 3, 200)
@@ -63,10 +70,10 @@ def test_a_weight_off_by_a_factor_follows_one_formula():
 
 
 def test_the_data_is_left_out_where_it_has_nothing_to_say():
-    assert large_penalty_weight(m=100, epsilon=0.5) == (0, 0)
-    assert large_penalty_weight(m=100, epsilon=0.7, n_hat=50, generator="held_out") == (0, 0)
-    assert large_penalty_weight(m=100, epsilon=0.1, generator="reused") == (0, 0)
-    assert large_penalty_weight(m=0, epsilon=0.3) == (pytest.approx(0.4), 0)
+    assert weight_at_infinite_gamma_isotropic(m=100, epsilon=0.5) == (0, 0)
+    assert weight_at_infinite_gamma_isotropic(m=100, epsilon=0.7, n_hat=50, generator="held_out") == (0, 0)
+    assert weight_at_infinite_gamma_isotropic(m=100, epsilon=0.1, generator="reused") == (0, 0)
+    assert weight_at_infinite_gamma_isotropic(m=0, epsilon=0.3) == (pytest.approx(0.4), 0)
     setting = dict(p=100, n=150, m=300, mu=1.0)
     alone = best_gamma_isotropic(**setting | dict(m=0))
     for labels in (
@@ -75,14 +82,14 @@ def test_the_data_is_left_out_where_it_has_nothing_to_say():
         dict(epsilon=0.1, generator="reused", n_hat=50),
         dict(phi=0.0, rho=0.0),
     ):
-        assert optimal_weight(**setting, **labels) == (0.0, np.inf, alone.accuracy)
-        fixed = optimal_weight(**setting, **labels, gamma=0.8)
+        assert best_weight_isotropic(**setting, **labels) == (0.0, np.inf, alone.accuracy)
+        fixed = best_weight_isotropic(**setting, **labels, gamma=0.8)
         # N counts what is drawn: the penalty on the real data is gamma N / n.
         assert fixed.weight == 0 and fixed.gamma == 0.8
         expected = predict_isotropic(**setting | dict(m=0), gamma=0.8 * 3).accuracy
         assert fixed.accuracy == pytest.approx(expected, rel=1e-12)
-    assert optimal_weight(**setting | dict(m=0), gamma=0.8).weight == 0
-    assert optimal_weight(**setting | dict(m=0)) == (0.0, np.inf, alone.accuracy)
+    assert best_weight_isotropic(**setting | dict(m=0), gamma=0.8).weight == 0
+    assert best_weight_isotropic(**setting | dict(m=0)) == (0.0, np.inf, alone.accuracy)
 
 
 def test_the_limit_of_small_weights_is_the_one_that_is_compared_with():
@@ -93,11 +100,11 @@ def test_the_limit_of_small_weights_is_the_one_that_is_compared_with():
 def test_without_real_data_only_the_ratio_of_penalty_and_weight_matters():
     setting = dict(p=100, n=0, m=300, mu=1.0, n_hat=100, generator="held_out")
     best = best_gamma_isotropic(**setting)
-    assert optimal_weight(**setting) == (1.0, *best)
-    fixed = optimal_weight(**setting, gamma=3.0)
+    assert best_weight_isotropic(**setting) == (1.0, *best)
+    fixed = best_weight_isotropic(**setting, gamma=3.0)
     assert fixed.weight == pytest.approx(3.0 / best.gamma) and fixed.accuracy == best.accuracy
     assert predict_isotropic(**setting, gamma=3.0, weight=fixed.weight).accuracy == pytest.approx(best.accuracy)
-    assert optimal_weight(p=100, n=0, m=300, mu=1.0, gamma=3.0).weight == 0  # the best penalty is infinite
+    assert best_weight_isotropic(p=100, n=0, m=300, mu=1.0, gamma=3.0).weight == 0  # the best penalty is infinite
 
 
 def test_best_weight_at_a_penalty_beats_a_scan():
@@ -105,7 +112,7 @@ def test_best_weight_at_a_penalty_beats_a_scan():
     for _ in range(8):
         real, labels = random_setting(rng)
         gamma = 10 ** rng.uniform(-2, 2)
-        best = optimal_weight(**real, **labels, gamma=gamma)
+        best = best_weight_isotropic(**real, **labels, gamma=gamma)
         scan = score(**real, **labels, gamma=gamma, weight=np.logspace(-8, 6, 3000))
         assert best.accuracy >= ndtr(scan.max()) - 1e-9
         if best.weight > 0:
@@ -117,7 +124,7 @@ def test_weight_and_penalty_together_beat_a_scan_and_weight_one():
     rng = np.random.default_rng(2411)
     for _ in range(4):
         real, labels = random_setting(rng, noise=0.5)
-        best = optimal_weight(**real, **labels)
+        best = best_weight_isotropic(**real, **labels)
         scan = score(**real, **labels, gamma=np.logspace(-4, 6, 120)[:, None], weight=np.logspace(-4, 4, 120))
         assert best.accuracy >= ndtr(scan.max()) - 1e-9
         assert best.accuracy >= best_gamma_isotropic(**real, **labels).accuracy - 1e-12
@@ -130,10 +137,12 @@ def test_the_penalty_is_finite_by_the_condition(generator):
         for n_hat in (1600, 200):
             setting = SETTING | dict(epsilon=epsilon, n_hat=n_hat, generator=generator)
             beta = balance(epsilon)
-            weight, worth = large_penalty_weight(m=1600, epsilon=epsilon, n_hat=n_hat, generator=generator)
+            weight, worth = weight_at_infinite_gamma_isotropic(
+                m=1600, epsilon=epsilon, n_hat=n_hat, generator=generator
+            )
             wrong = 1 - beta**2 if generator == "known_mean" else beta**-2 - 1
             finite.append(200 / n_hat * worth > wrong * (400 + worth))
-            best = optimal_weight(**setting)
+            best = best_weight_isotropic(**setting)
             assert np.isfinite(best.gamma) == finite[-1]
             assert finite[-1] or best.weight == weight
     assert 3 <= sum(finite) <= 5
@@ -141,7 +150,7 @@ def test_the_penalty_is_finite_by_the_condition(generator):
 
 def test_a_perfect_generator_wants_the_balance_and_no_finite_penalty():
     for epsilon, rho in ((0.0, 1.0), (0.3, 1.0), (0.4, 0.2)):
-        best = optimal_weight(p=100, n=150, m=300, mu=1.3, epsilon=epsilon, rho=rho)
+        best = best_weight_isotropic(p=100, n=150, m=300, mu=1.3, epsilon=epsilon, rho=rho)
         assert best.weight == pytest.approx(balance(epsilon, rho=rho)) and best.gamma == np.inf
 
 
@@ -181,7 +190,7 @@ def test_a_small_weight_helps_above_the_break_even_balance():
         total = real["n"] + real["m"]
         zero = score(**real | dict(m=0), gamma=gamma * total / real["n"])
         assert np.sign(4 * z[0] - z[1] - 3 * zero) == np.sign(beta - threshold)
-        assert (optimal_weight(**real, **labels, gamma=gamma).weight > 0) == (beta > threshold)
+        assert (best_weight_isotropic(**real, **labels, gamma=gamma).weight > 0) == (beta > threshold)
 
 
 def test_break_even_balance_limits():
@@ -208,8 +217,8 @@ def test_more_draws_at_a_smaller_weight_keep_the_mean_and_reduce_the_variance(ge
 
 def test_the_best_mix_draws_all_or_nothing():
     real = {name: value for name, value in SETTING.items() if name != "m"}
-    mix = optimal_mix(m_max=1000, **real)
-    assert mix.m == 1000 and mix[1:] == optimal_weight(**real, m=1000)
+    mix = best_mix_isotropic(m_max=1000, **real)
+    assert mix.m == 1000 and mix[1:] == best_weight_isotropic(**real, m=1000)
     grid = score(
         **real,
         m=np.linspace(0, 1000, 11)[:, None, None],
@@ -217,14 +226,14 @@ def test_the_best_mix_draws_all_or_nothing():
         weight=np.logspace(-3, 1, 41),
     )
     assert ndtr(grid.max()) <= mix.accuracy < ndtr(grid.max()) + 1e-3
-    few = [optimal_mix(m_max=m, **real).accuracy for m in (0, 10, 100, 1000, 1e5)]
+    few = [best_mix_isotropic(m_max=m, **real).accuracy for m in (0, 10, 100, 1000, 1e5)]
     assert (np.diff(few) > 0).all()
     # At weight 1 and this noise the first samples do harm.
     assert best_gamma_isotropic(**real, m=10).accuracy < few[0]
-    assert optimal_mix(m_max=1000, **real | dict(epsilon=0.6)) == (0.0, 0.0, np.inf, few[0])
+    assert best_mix_isotropic(m_max=1000, **real | dict(epsilon=0.6)) == (0.0, 0.0, np.inf, few[0])
     for nothing in (dict(epsilon=0.6), dict(epsilon=0.5), dict(phi=0.0, rho=0.0)):
-        assert optimal_mix(m_max=1000, p=100, n=0, mu=1.0, **nothing) == (0.0, 0.0, np.inf, 0.5)
-    assert optimal_mix(m_max=1000, p=100, n=0, mu=1.0, epsilon=0.3).m == 1000
+        assert best_mix_isotropic(m_max=1000, p=100, n=0, mu=1.0, **nothing) == (0.0, 0.0, np.inf, 0.5)
+    assert best_mix_isotropic(m_max=1000, p=100, n=0, mu=1.0, epsilon=0.3).m == 1000
 
 
 def test_share_of_the_verifier_that_weighting_buys():
@@ -232,7 +241,7 @@ def test_share_of_the_verifier_that_weighting_buys():
     common = dict(p=500, n=n, mu=1.0, gamma=None)
     gains = []
     for amount in m:
-        weight = large_penalty_weight(m=amount, epsilon=epsilon).weight
+        weight = weight_at_infinite_gamma_isotropic(m=amount, epsilon=epsilon).weight
         options = (dict(epsilon=epsilon), dict(epsilon=epsilon, weight=weight), dict(epsilon=epsilon, rho=0.0))
         gains.append([worth_in_real_samples(**common, m=amount, **option) for option in options])
     none, weighted, oracle = np.transpose(gains)
@@ -246,7 +255,7 @@ def test_share_of_the_verifier_that_weighting_buys():
 def test_theory_at_the_best_weight_is_what_simulation_measures():
     """150 trials, p = 100: SE about 0.0005; the O(1/p) bias is below that."""
     setting = dict(p=100, n=200, m=800, mu=1.0, epsilon=0.3, n_hat=200, generator="held_out", gamma=1.0)
-    best = optimal_weight(**setting)
+    best = best_weight_isotropic(**setting)
     measured = []
     for factor in (0.25, 1.0, 4.0):
         runs = simulate_isotropic(**setting, weight=factor * best.weight, trials=150, seed=2410)
@@ -261,11 +270,11 @@ def test_one_source_among_others_agrees_with_the_isotropic_setting():
     target = Mixture(np.eye(20)[0])
     sources = [Source(target, 100), Source(target, 300, epsilon=0.3)]
     setting = dict(p=20, n=100, m=300, mu=1.0, epsilon=0.3)
-    fixed, expected = optimal_source_weight(target, sources, 1, gamma=0.5), optimal_weight(**setting, gamma=0.5)
+    fixed, expected = best_weight(target, sources, 1, gamma=0.5), best_weight_isotropic(**setting, gamma=0.5)
     assert fixed.weight == pytest.approx(expected.weight, rel=1e-4)
     assert fixed.accuracy == pytest.approx(expected.accuracy, rel=1e-10)
-    both = optimal_source_weight(target, sources, 1)
-    assert both == (pytest.approx(0.4), np.inf, pytest.approx(optimal_weight(**setting).accuracy))
+    both = best_weight(target, sources, 1)
+    assert both == (pytest.approx(0.4), np.inf, pytest.approx(best_weight_isotropic(**setting).accuracy))
 
 
 def test_one_source_among_others_with_structure_beats_a_scan():
@@ -275,7 +284,7 @@ def test_one_source_among_others_with_structure_beats_a_scan():
         direction / np.linalg.norm(direction), 0.7 ** np.abs(np.subtract.outer(np.arange(p), np.arange(p)))
     )
     sources = [Source(structured, 60), Source(structured, 90, epsilon=0.2)]
-    best = optimal_source_weight(structured, sources, 1)
+    best = best_weight(structured, sources, 1)
     scan = max(
         predict(structured, [sources[0], Source(structured, 90, epsilon=0.2, weight=weight)], gamma=gamma).accuracy
         for weight in np.logspace(-2, 1, 16)
@@ -284,41 +293,41 @@ def test_one_source_among_others_with_structure_beats_a_scan():
     assert scan <= best.accuracy < scan + 1e-3
     assert best.weight < 0.6  # the balance, which is best at a large penalty
     flipped = [sources[0], Source(structured, 90, epsilon=0.7)]
-    alone = optimal_source_weight(structured, flipped, 1)
+    alone = best_weight(structured, flipped, 1)
     assert alone.weight == 0
     real = predict(structured, flipped[:1], gamma=alone.gamma * 150 / 60).accuracy
     assert alone.accuracy == pytest.approx(real, rel=1e-9)
-    assert optimal_source_weight(structured, flipped, 1, gamma=10.0).weight == 0
-    assert optimal_source_weight(structured, [sources[0], Source(structured, 0)], 1).weight == 0
+    assert best_weight(structured, flipped, 1, gamma=10.0).weight == 0
+    assert best_weight(structured, [sources[0], Source(structured, 0)], 1).weight == 0
 
 
 def test_a_weight_that_would_grow_without_bound_stops_at_the_end_of_the_search():
-    best = optimal_weight(p=200, n=400, m=1600, mu=1.0, epsilon=0.4, n_hat=25)
-    assert best.weight == pytest.approx(PENALTIES[1], rel=0.01)
+    best = best_weight_isotropic(p=200, n=400, m=1600, mu=1.0, epsilon=0.4, n_hat=25)
+    assert best.weight == pytest.approx(GAMMAS[1], rel=0.01)
 
 
 def test_bad_input():
-    with pytest.raises(TypeError, match="optimal_weight chooses weight"):
-        optimal_weight(**SETTING, weight=1.0)
+    with pytest.raises(TypeError, match="best_weight_isotropic chooses weight"):
+        best_weight_isotropic(**SETTING, weight=1.0)
     with pytest.raises(ValueError, match="gamma must be > 0 and finite, got -1"):
-        optimal_weight(**SETTING, gamma=-1.0)
+        best_weight_isotropic(**SETTING, gamma=-1.0)
     with pytest.raises(ValueError, match=r"epsilon must be in \[0, 1\], got 2"):
-        optimal_weight(**SETTING | dict(epsilon=2.0))
-    with pytest.raises(TypeError, match="optimal_weight takes a single setting"):
-        optimal_weight(**SETTING | dict(epsilon=[0.1, 0.2]))
+        best_weight_isotropic(**SETTING | dict(epsilon=2.0))
+    with pytest.raises(TypeError, match="best_weight_isotropic takes a single setting"):
+        best_weight_isotropic(**SETTING | dict(epsilon=[0.1, 0.2]))
     for name in ("m", "gamma"):
-        with pytest.raises(TypeError, match=f"optimal_mix chooses {name}"):
-            optimal_mix(m_max=10, p=10, n=10, mu=1.0, **{name: 1.0})
+        with pytest.raises(TypeError, match=f"best_mix_isotropic chooses {name}"):
+            best_mix_isotropic(m_max=10, p=10, n=10, mu=1.0, **{name: 1.0})
     with pytest.raises(ValueError, match="m_max must be >= 0 and finite, got -1"):
-        optimal_mix(m_max=-1, p=10, n=10, mu=1.0)
+        best_mix_isotropic(m_max=-1, p=10, n=10, mu=1.0)
     for name in ("n", "mu", "gamma"):
         with pytest.raises(ValueError, match=f"{name} must be > 0 and finite, got 0"):
             break_even_balance(**dict(p=10, n=10, m=10, mu=1.0, gamma=1.0) | {name: 0.0})
     target = Mixture(np.eye(5)[0])
     sources = [Source(target, 10), Source(target, 10)]
     with pytest.raises(ValueError, match=r"index must be in \[0, 1\], got 2"):
-        optimal_source_weight(target, sources, 2)
+        best_weight(target, sources, 2)
     with pytest.raises(TypeError, match="index must be an int"):
-        optimal_source_weight(target, sources, 1.0)
+        best_weight(target, sources, 1.0)
     with pytest.raises(ValueError, match="sources must hold samples besides"):
-        optimal_source_weight(target, [Source(target, 0), sources[1]], 1)
+        best_weight(target, [Source(target, 0), sources[1]], 1)

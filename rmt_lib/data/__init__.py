@@ -1,1 +1,0 @@
-"""Data that comes with the library, each file beside the script that made it."""

@@ -1,0 +1,293 @@
+"""Two classes that differ in size, covariance or label noise, an intercept, and a generator for each class (ours).
+
+In signed features u = y x each class is a source of its own: class +1 has u = x, class -1 has u = -x. An intercept is
+one more coordinate: constant in x, so that its mean is +A or -A in u, and its variance 0. Neither needs a new theorem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import ndtr
+
+from rmt_lib import checks
+from rmt_lib.checks import Array
+from rmt_lib.model import Mixture, Source, apply, check_sources, with_constant
+from rmt_lib.resolvent import Resolvent, System, solve
+from rmt_lib.results import ConvergenceError, accuracy_of
+from rmt_lib.simulation import batches_of, simulate_scores
+from rmt_lib.theory import predict, score_law, training_sets
+
+LABELS = (1, -1)
+SEARCH = 12.0  # standard deviations of the score, around the class means, within which an offset is looked for
+FIXED_POINT_STEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class TwoClasses:
+    """Features x ~ N(plus.mean, plus.cov) in class +1 and N(minus.mean, minus.cov) in class -1.
+
+    Parameters
+    ----------
+    plus, minus : Mixture
+        Mean and covariance of the features x (not signed) of each class.
+    intercept : float
+        Scale A of a constant coordinate of x: an intercept w_0 is penalised by gamma w_0^2 / A^2, so a large A leaves
+        it free. 0 means no intercept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Not mixtures, different dimensions, a negative `intercept`.
+    """
+
+    plus: Mixture
+    minus: Mixture
+    intercept: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("plus", "minus"):
+            if not isinstance(getattr(self, name), Mixture):
+                raise TypeError(f"{name} must be a Mixture, got {getattr(self, name)!r}")
+        if self.plus.p != self.minus.p:
+            raise ValueError(f"minus must have the dimension of plus, p = {self.plus.p}, got p = {self.minus.p}")
+        object.__setattr__(self, "intercept", checks.number("intercept", self.intercept, low=0))
+
+    @cached_property
+    def signed(self) -> tuple[Mixture, Mixture]:
+        """The signed features of class +1 and of class -1, with the constant coordinate last if there is one."""
+        plus, minus = self.plus, self.minus
+        if self.intercept:
+            plus, minus = with_constant(plus, self.intercept), with_constant(minus, self.intercept)
+        return plus, Mixture(-minus.mean, minus.cov)
+
+    def sources(
+        self, n_plus: float, n_minus: float, *, epsilon: Any = 0.0, phi: Any = 1.0, rho: Any = 1.0, weight: Any = 1.0
+    ) -> list[Source]:
+        """One source for each class: `n_plus` and `n_minus` samples drawn.
+
+        `epsilon`, `phi`, `rho` and `weight` are as in `Source`: a number, or a pair (class +1, class -1). A label
+        flipped in class +1 is a training label -1 on features of class +1.
+        """
+        pairs = {}
+        for name, value in {"epsilon": epsilon, "phi": phi, "rho": rho, "weight": weight}.items():
+            if np.shape(value) not in ((), (2,)):
+                raise ValueError(f"{name} must be a number or a pair (class +1, class -1), got {value!r}")
+            pairs[name] = np.broadcast_to(value, 2).tolist()
+        return [
+            Source(mixture, n, **{name: values[i] for name, values in pairs.items()})
+            for i, (mixture, n) in enumerate(zip(self.signed, (n_plus, n_minus), strict=True))
+        ]
+
+    def fitted(self, n_hat_plus: int, n_hat_minus: int, seed: Any) -> TwoClasses:
+        """A generator: mean and covariance of each class fitted to so many fresh samples of it.
+
+        The covariance divides by their number. `seed` is an int, a SeedSequence or a numpy Generator.
+        """
+        rng = checks.rng(seed)
+        sides = []
+        for name, side, n_hat in (("plus", self.plus, n_hat_plus), ("minus", self.minus, n_hat_minus)):
+            n_hat = checks.count(f"n_hat_{name}", n_hat, low=1)
+            noise = apply(side.root, rng.standard_normal((side.p, n_hat)))
+            centre = noise.mean(axis=1)
+            noise -= centre[:, None]
+            sides.append(Mixture(side.mean + centre, noise @ noise.T / n_hat))
+        return replace(self, plus=sides[0], minus=sides[1])
+
+
+@dataclass(frozen=True, eq=False)
+class ClassScores:
+    """Mean and variance of the signed score y (w'x + w_0) by class: class +1 first, on the first axis.
+
+    Floats (2,) from the theory, one column per trial, (2, trials), from simulation.
+    """
+
+    mean: Array
+    variance: Array
+
+    @property
+    def accuracy(self) -> Array:
+        """Accuracy in class +1 and in class -1."""
+        return accuracy_of(self.mean, self.variance)
+
+    @property
+    def balanced(self) -> Array:
+        """Mean of the two accuracies."""
+        return self.accuracy.mean(axis=0)
+
+    def overall(self, share_plus: float) -> Array:
+        """Accuracy on fresh samples of which a share `share_plus` is of class +1."""
+        share = checks.number("share_plus", share_plus, low=0, high=1)
+        return share * self.accuracy[0] + (1 - share) * self.accuracy[1]
+
+    def shifted(self, offset: float) -> ClassScores:
+        """The scores after adding `offset` to the intercept of the trained classifier."""
+        offset = checks.number("offset", offset)
+        return ClassScores(np.stack([self.mean[0] + offset, self.mean[1] - offset]), self.variance)
+
+    def best_offset(self, share_plus: float = 0.5) -> float:
+        """The offset with the best `overall(share_plus)`; one half asks for balanced accuracy.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A share outside [0, 1], a score without variance, or scores of several trials.
+        """
+        share = checks.number("share_plus", share_plus, low=0, high=1)
+        checks.single("best_offset", self.mean.shape[1:])
+        deviation = np.sqrt(self.variance)
+        checks.array("variance", self.variance, low=0, open_low=True)
+        ends = [
+            side * SEARCH * deviation.max() - label * m
+            for side in LABELS
+            for label, m in zip(LABELS, self.mean, strict=True)
+        ]
+
+        def error(offset: Any) -> Any:
+            plus, minus = ((self.mean[i] + LABELS[i] * offset) / deviation[i] for i in (0, 1))
+            return share * ndtr(-plus) + (1 - share) * ndtr(-minus)
+
+        grid = np.linspace(min(ends), max(ends), 1001)
+        step, start = grid[1] - grid[0], grid[np.argmin(error(grid))]
+        return float(minimize_scalar(error, bounds=(start - step, start + step), options={"xatol": 1e-12}).x)
+
+
+def predict_two_classes(target: TwoClasses, sources: Sequence[Source], *, gamma: float) -> ClassScores:
+    """Limits by class of the ridge classifier trained on `sources`: the master theorem, read off for each class.
+
+    Parameters as in `predict`; `sources` from `TwoClasses.sources` of `target` and of generators, with one `intercept`.
+    """
+    sources = check_sources(target.signed[0], sources)
+    gamma = checks.number("gamma", gamma, low=0, open_low=True)
+    law = score_law(target.signed, training_sets(sources), gamma=gamma)
+    return ClassScores(law.mean[:, 0], law.covariance[:, 0, 0])
+
+
+def simulate_two_classes(
+    target: TwoClasses, sources: Sequence[Source], *, gamma: float, trials: int, seed: Any, **options: Any
+) -> ClassScores:
+    """Train on fresh data `trials` times and score both classes with the same classifiers; see `simulate`."""
+    batches = batches_of(check_sources(target.signed[0], sources))
+    means, variances = simulate_scores(target.signed, batches, gamma=gamma, trials=trials, seed=seed, **options)
+    return ClassScores(means[:, :, 0].T, variances[:, :, 0, 0].T)
+
+
+def balancing_weights(world: TwoClasses, n_plus: float, n_minus: float, *, gamma: float) -> tuple[float, float]:
+    r"""Class weights at which both classes have the same load :math:`g_k = \pi_k \omega_k / (1 + \omega_k \delta_k)`.
+
+    They are scaled to :math:`\omega_+ n_+ + \omega_- n_- = N`. All labels are right and kept.
+    """
+    counts = {"n_plus": n_plus, "n_minus": n_minus}
+    n = np.array([checks.number(name, count, low=0, open_low=True) for name, count in counts.items()])
+
+    def weights(share: float) -> Array:
+        return n.sum() * np.array([share, 1 - share]) / n
+
+    def excess(share: float) -> float:
+        weight = weights(share)
+        limit = predict(world.signed[0], world.sources(*n, weight=weight), gamma=gamma)
+        plus, minus = n * weight / (1 + weight * limit.deltas)
+        return plus - minus
+
+    plus, minus = weights(brentq(excess, 1e-9, 1 - 1e-9, xtol=1e-13))
+    return float(plus), float(minus)
+
+
+@dataclass(frozen=True)
+class _Wisharts:
+    """The identity and independent covariances fitted to p / c_j samples of it, as a frame of `resolvent.solve`.
+
+    (1/p) tr R = r solves r (a + sum_j k_j / (1 + k_j c_j r)) = 1, and the other traces are its derivatives.
+    """
+
+    p: int
+    c: Array
+
+    def resolvent(self, gamma: float, loads: Array) -> Resolvent:
+        a, k = gamma + loads[0], loads[1:]
+        r = 1 / (a + k.sum())
+        for _ in range(FIXED_POINT_STEPS):  # Newton's method on an increasing concave function, from the left
+            shrink = 1 / (1 + k * self.c * r)
+            step = (1 - a * r - (k * shrink).sum() * r) / (a + (k * shrink**2).sum())
+            r += step
+            if step <= 1e-15 * r:
+                break
+        else:
+            raise ConvergenceError(FIXED_POINT_STEPS, float(step / r))
+        shrink = 1 / (1 + k * self.c * r)
+        square = np.append(1.0, shrink**2)
+        second = np.outer(square, square) * r / (a + (k * shrink**2).sum())
+        second[np.arange(1, square.size), np.arange(1, square.size)] += self.c * (shrink * r) ** 2
+        first = r * np.append(1.0, shrink)
+        return Resolvent(self.p * first, self.p * np.column_stack([second, second[:, 0]]), r)
+
+    def traces(self) -> Array:
+        return np.full(self.c.size + 1, float(self.p))
+
+
+def predict_class_generators(
+    target: TwoClasses, real: Sequence[Source], synthetic: Sequence[tuple[Source, float]], *, gamma: float
+) -> ClassScores:
+    r"""Limit by class where each synthetic source has a generator of its own, fitted to n_hat samples; C = I.
+
+    With :math:`c_j = p / \hat n_j`, loads :math:`k_j = \alpha_j g_j` and :math:`a = \gamma + \sum_{real} \alpha_k g_k`
+
+    .. math:: r \Big( a + \sum_j \frac{k_j}{1 + k_j c_j r} \Big) = 1, \quad \delta_{real} = \frac pN r, \quad
+        \delta_j = \frac pN \frac{r}{1 + k_j c_j r} .
+
+    Parameters
+    ----------
+    target : TwoClasses
+        Both covariances 1 (the identity).
+    real : sequence of Source
+        As in `predict`, of the classes of `target`; may be empty.
+    synthetic : sequence of (Source, n_hat)
+        Each source as if its generator were perfect (the class that the generator was fitted to), and the number of
+        samples that its mean and covariance were fitted to, > 0 or infinite.
+    gamma : float
+        Ridge penalty, > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, or a covariance that is not the identity.
+    ConvergenceError
+        A fixed point was not reached.
+    """
+    gamma = checks.number("gamma", gamma, low=0, open_low=True)
+    sources = check_sources(target.signed[0], [*real, *(source for source, _ in synthetic)])
+    n_hat = np.array([float(checks.array("n_hat", x, low=0, open_low=True, infinite=True)) for _, x in synthetic])
+    p, constant = target.plus.p, int(target.intercept > 0)
+    for mixture in (*target.signed, *(source.mixture for source in sources)):
+        expected = np.r_[np.ones(p), np.zeros(constant)]
+        if not np.array_equal(mixture.dense, np.diag(expected)):
+            raise ValueError("cov must be the identity for target and sources")
+    n, weight, right, wrong = np.array([(s.n, s.weight, s.kept_right, s.kept_wrong) for s in sources]).T
+    alpha, lam = np.array([(s.alpha, s.lam) for s in sources]).T
+    total = n.sum()
+    pi = n / total
+    index = np.r_[np.zeros(len(real), int), 1 + np.arange(len(n_hat))]
+    system = System(_Wisharts(p, p / n_hat), index, pi * weight * alpha, weight, gamma, total, p)  # type: ignore[arg-type]
+    solution = solve(system)
+    delta, r = solution.delta[index], solution.resolvent.factor
+    g, b = pi * weight / (1 + weight * delta), pi * weight**2 / (1 + weight * delta) ** 2
+
+    # Inner products of all means: of features, where those of generators have errors of length^2 p / n_hat orthogonal
+    # to all else, and of the constant. w_bar = R sum_k coefficient_k mu_k.
+    means = np.array([mixture.mean for mixture in (*target.signed, *(source.mixture for source in sources))])
+    products = means[:, :p] @ means[:, :p].T
+    products[np.diag_indices(len(means))] += np.r_[0.0, 0.0, np.zeros(len(real)), p / n_hat]
+    pulled = r * products + means[:, p:] @ means[:, p:].T / gamma
+    coefficient = np.linalg.solve(np.eye(len(sources)) + (g * alpha)[:, None] * pulled[2:, 2:], g * lam)
+    score = pulled[:, 2:] @ coefficient
+    length = coefficient @ products[2:, 2:] @ coefficient
+    spread = length * solution.resolvent.second[:, -1] / p  # w_bar' C_k w_bar by distinct covariance
+    residual = right * (1 - score[2:]) ** 2 + wrong * (1 + score[2:]) ** 2 + alpha * spread[index]
+    amplification = solution.amplify(solution.resolvent.second[:, 0] / total)[index]
+    variance = spread[0] + float(np.sum(b * amplification * residual))
+    return ClassScores(score[:2], np.full(2, variance))

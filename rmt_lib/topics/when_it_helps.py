@@ -1,0 +1,291 @@
+"""Should I add synthetic data? What the first sample is worth, in which penalty, in how many real samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import ndtr
+
+from rmt_lib import checks
+from rmt_lib.checks import Array
+from rmt_lib.isotropic import predict_isotropic
+from rmt_lib.marchenko_pastur import shrinkage
+from rmt_lib.model import Coins, Mixture, Setting, Source, check_sources
+from rmt_lib.theory import predict
+
+GAMMAS = (1e-6, 1e6)  # finite values among which the best is looked for
+GAIN = 1e-10  # in z, by which a finite gamma must beat the infinite one
+GRID = 61
+
+
+class SampleValues(NamedTuple):
+    """What one synthetic sample adds to z = mean / sqrt(variance), at m = 0; accuracy is Phi(z)."""
+
+    right: Array
+    """Kept, with a right label."""
+    wrong: Array
+    """Kept, with a wrong label."""
+    drawn: Array
+    """Drawn, kept or not: N grows, and with it the penalty gamma N. Without 1/N in the loss this is 0."""
+
+    def slope(self, *, epsilon: Any, phi: Any = 1.0, rho: Any = 1.0) -> Array:
+        r"""dz / dm at m = 0: :math:`\phi (1 - \epsilon) V_{right} + \rho \epsilon V_{wrong} + V_{drawn}`."""
+        coins = Coins(epsilon=epsilon, phi=phi, rho=rho)
+        return coins.kept_right * self.right + coins.kept_wrong * self.wrong + self.drawn
+
+
+class BestGamma(NamedTuple):
+    """A ridge penalty gamma, infinite if no finite one is better, and the accuracy it gives."""
+
+    gamma: float
+    accuracy: float
+
+
+def first_sample_values(*, p: Any, n: Any, mu: Any, gamma: Any) -> SampleValues:
+    r"""Values of the first synthetic sample beside n real ones; C = I, generators ``known_mean`` and ``held_out``.
+
+    With :math:`\eta = p / n`, :math:`D = (1 - \eta)^2 + 2 \gamma (1 + \eta) + \gamma^2`,
+    :math:`\sigma = 2 / (1 + \eta + \gamma + \sqrt D) = G / (1 + \eta G)` and
+    :math:`z = \mu^2 \sqrt{\sigma \sqrt D / (\mu^2 + \eta)}`,
+
+    .. math::
+
+        V_{right} = \frac{z \eta}{2 n} \Big( \frac1{\mu^2 + \eta} - \frac{1 - 2 \sigma + \sigma^2 \eta}{D} \Big), \quad
+        V_{wrong} = V_{right} - \frac{2 z \eta}{n} \frac{(1 + \sigma \mu^2)^2}{\mu^2 + \eta}, \quad
+        V_{drawn} = \frac{z \eta}{n} \frac{\gamma \sigma}{D} .
+
+    They do not depend on n_hat. All arguments broadcast.
+
+    Parameters
+    ----------
+    p, n, mu, gamma : array_like
+        Dimension >= 1, real samples > 0, length of the mean > 0, ridge penalty > 0.
+
+    Returns
+    -------
+    SampleValues
+        Three arrays of the broadcast shape, per sample.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    """
+    p, n, mu, gamma = _real("p", p, low=1), _real("n", n), _real("mu", mu), _real("gamma", gamma)
+    eta = p / n
+    sigma, root = shrinkage(eta, gamma)
+    unit = z_of_real_data(eta, mu, gamma) * eta / n
+    right = unit / 2 * (1 / (mu**2 + eta) - (1 - 2 * sigma + sigma**2 * eta) / root**2)
+    wrong = right - 2 * unit * (1 + sigma * mu**2) ** 2 / (mu**2 + eta)
+    return SampleValues(right, wrong, unit * gamma * sigma / root**2)
+
+
+def break_even_noise(*, p: Any, n: Any, mu: Any, gamma: Any, phi: Any = 1.0, rho: Any = 1.0) -> Array:
+    r"""Label noise below which the first synthetic samples raise accuracy; C = I, the generator is not `reused`.
+
+    .. math:: \epsilon_0 = \frac{\phi V_{right} + V_{drawn}}{\phi V_{right} - \rho V_{wrong}}
+
+    where the first sample helps at noise 0 and hurts at noise 1. It is 1 where that sample helps at every noise, and 0
+    where it hurts already at noise 0. As gamma grows, :math:`\epsilon_0 \to \phi / (\phi + 3 \rho)`.
+
+    Parameters
+    ----------
+    p, n, mu, gamma : array_like
+        As in `first_sample_values`.
+    phi, rho : array_like
+        Keep rates of right and wrong labels, in [0, 1].
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    """
+    values = first_sample_values(p=p, n=n, mu=mu, gamma=gamma)
+    clean = values.slope(epsilon=0.0, phi=phi, rho=rho)
+    noisy = values.slope(epsilon=1.0, phi=phi, rho=rho)
+    crosses = (clean > 0) & (noisy < 0)
+    root = clean / np.where(crosses, clean - noisy, 1.0)
+    return np.where(crosses, root, np.where(clean > 0, 1.0, 0.0))[()]
+
+
+def z_at_infinite_gamma(target: Mixture, sources: Sequence[Source]) -> float:
+    r"""Limit of z = mean / sqrt(variance) as gamma grows, in the setting of `predict`.
+
+    w is then parallel to the sum of :math:`\omega q s u` over all samples, and z tends to
+    :math:`\mu' h / \sqrt{h' C h + \sum_k \pi_k \omega_k^2 \alpha_k \frac1N \operatorname{tr} C_k C}` with
+    :math:`h = \sum_k \pi_k \omega_k h_k`. It is 0 where nothing is kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    """
+    pull, noise = weighted_sums(target, check_sources(target, sources))
+    spread = pull @ target.dense @ pull + noise
+    return float(target.mean @ pull / np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def z_at_infinite_gamma_isotropic(
+    *,
+    p: Any,
+    n: Any,
+    m: Any,
+    mu: Any,
+    epsilon: Any = 0.0,
+    phi: Any = 1.0,
+    rho: Any = 1.0,
+    n_hat: Any = np.inf,
+    generator: Any = "known_mean",
+    weight: Any = 1.0,
+) -> Array:
+    r"""Limit of z = mean / sqrt(variance) as gamma grows, in the setting of `predict_isotropic` (C = I).
+
+    .. math:: z = \frac{\mu^2}{\sqrt{\mu^2 + p V / L^2}}, \qquad L = n + \omega \lambda m, \qquad
+        V = n + \omega^2 \alpha m + E,
+
+    with the sign of L, where the error of the fitted mean adds :math:`E = 0` (``known_mean``),
+    :math:`(\omega \lambda m)^2 / \hat n` (``held_out``) or
+    :math:`2 \omega \lambda m + (\omega \lambda m)^2 / \hat n` (``reused``, with n for an infinite n_hat).
+    Arguments as in `predict_isotropic`; all broadcast. It is 0 where nothing is kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    """
+    s = Setting(
+        p=p, n=n, m=m, mu=mu, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator, weight=weight
+    )
+    pull = s.weight * s.lam * s.m
+    shared = np.where(s.reused, 2 * pull, 0.0) + pull**2 / s.fitted
+    error = np.where(s.generator == "known_mean", 0.0, shared)
+    length = s.n + pull
+    spread = (s.mu * length) ** 2 + s.p * (s.n + s.weight**2 * s.alpha * s.m + error)
+    return (s.mu**2 * length / np.sqrt(np.where(spread > 0, spread, 1.0)))[()]
+
+
+def best_gamma_isotropic(**setting: Any) -> BestGamma:
+    """The penalty of highest accuracy in the setting of `predict_isotropic`, a single one, given without gamma.
+
+    The best of a logarithmic grid over `GAMMAS` is refined by `scipy.optimize.minimize_scalar` in log gamma and
+    compared with the limit gamma -> infinity, `z_at_infinite_gamma_isotropic`: the result is finite only if it raises
+    z by more than `GAIN`. It is `GAMMAS[0]` where accuracy rises all the way down.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input; gamma among the arguments, or an argument that is not a single number.
+    """
+    if "gamma" in setting:
+        raise TypeError("best_gamma_isotropic chooses gamma: it must not be given")
+    limit = z_at_infinite_gamma_isotropic(**setting)
+    checks.single("best_gamma_isotropic", np.shape(limit))
+    return best_on_grid(lambda gamma: predict_isotropic(gamma=gamma, **setting).z, float(limit), arrays=True)
+
+
+def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestGamma:
+    r"""The penalty of highest accuracy in the setting of `predict`; found as in `best_gamma_isotropic`.
+
+    The limit at an infinite penalty is `z_at_infinite_gamma`. About 80 predictions.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    """
+    sources, limit = check_sources(target, sources), z_at_infinite_gamma(target, sources)
+    return best_on_grid(lambda gamma: predict(target, sources, gamma=gamma).z, limit, arrays=False)
+
+
+def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None = None, **synthetic: Any) -> float:
+    """n' such that n + n' real samples alone are as accurate as n real and m synthetic ones; C = I.
+
+    With `gamma` a number, both are trained at that penalty. Real data alone can then be more accurate with fewer
+    samples (p / n > 1 and a small gamma): the count from which on it is at least as accurate is taken. With
+    ``gamma=None`` each is trained at its best penalty, which for real data alone is infinite.
+
+    Parameters
+    ----------
+    p, n, mu : float
+        Dimension, real samples, length of the mean; > 0.
+    gamma : float, optional
+        Ridge penalty, > 0; None for the best one of each.
+    **synthetic
+        m, epsilon, phi, rho, n_hat, generator, weight: as in `predict_isotropic`, single numbers.
+
+    Returns
+    -------
+    float
+        Negative where the synthetic data does harm; ``-inf`` where the mix is no better than guessing, which any
+        number of real samples is; ``inf`` where the mix reaches Phi(mu), the limit of real data.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    """
+    p, n, mu = (checks.number(name, value, low=0, open_low=True) for name, value in (("p", p), ("n", n), ("mu", mu)))
+    setting = dict(p=p, n=n, mu=mu, **synthetic)
+    if gamma is None:
+        best = best_gamma_isotropic(**setting).gamma
+        z = z_at_infinite_gamma_isotropic(**setting) if np.isinf(best) else predict_isotropic(gamma=best, **setting).z
+    else:
+        gamma = checks.number("gamma", gamma, low=0, open_low=True)
+        z = predict_isotropic(gamma=gamma, **setting).z
+    checks.single("worth_in_real_samples", np.shape(z))
+    if z <= 0:
+        return -np.inf
+    missing = mu**2 * (mu**2 - z**2)
+    if missing <= 0:
+        return np.inf
+    fewest = p * z**2 / missing  # at the best penalty
+    if gamma is None:
+        return float(fewest - n)
+
+    def excess(log_count: Any) -> Array:
+        return z_of_real_data(p / np.exp(log_count), mu, gamma) - z
+
+    # At the upper end sigma = 1 would still be enough.
+    counts = np.linspace(np.log(fewest), np.log(p * (mu**4 + z**2) / missing), GRID)
+    last = int(np.flatnonzero(excess(counts[:-1]) <= 0)[-1]) if excess(counts[0]) <= 0 else 0
+    if excess(counts[last]) >= 0:
+        return float(np.exp(counts[last]) - n)
+    return float(np.exp(brentq(excess, counts[last], counts[last + 1], xtol=1e-14)) - n)
+
+
+def _real(name: str, value: Any, *, low: float = 0.0) -> Array:
+    return checks.array(name, value, low=low, open_low=low == 0)
+
+
+def z_of_real_data(eta: Any, mu: Any, gamma: Any) -> Array:
+    """z of real data alone, C = I and eta = p / n."""
+    sigma, root = shrinkage(eta, gamma)
+    return mu**2 * np.sqrt(sigma * root / (mu**2 + eta))
+
+
+def weighted_sums(target: Mixture, sources: Sequence[Source]) -> tuple[Array, float]:
+    """Mean of the sum of omega q s u over all samples, and what its randomness adds to the variance of the score."""
+    noise = sum(
+        source.n * source.weight**2 * source.alpha * np.sum(source.mixture.dense * target.dense) for source in sources
+    )
+    return sum(source.n * source.weight * source.pull for source in sources), noise
+
+
+def best_on_grid(z: Callable[[Any], Any], limit: float, *, arrays: bool) -> BestGamma:
+    """The gamma of the highest `z(gamma)`: the best of a grid, refined between its neighbours, against the `limit`.
+
+    `limit` is the value at an infinite gamma. `arrays` says that z takes the whole grid in one call, as functions built
+    on `predict_isotropic` do; else it is called for one gamma after another.
+    """
+    grid = np.linspace(*np.log(GAMMAS), GRID)
+    values = z(np.exp(grid)) if arrays else np.array([z(gamma) for gamma in np.exp(grid)])
+    top = int(np.argmax(values))
+    around = grid[max(top - 1, 0)], grid[min(top + 1, GRID - 1)]
+    result = minimize_scalar(lambda x: -z(np.exp(x)), bounds=around, method="bounded", options={"xatol": 1e-8})
+    best, place = max((float(values[top]), grid[top]), (-float(result.fun), float(result.x)))
+    if best <= limit + GAIN:
+        return BestGamma(np.inf, float(ndtr(limit)))
+    return BestGamma(float(np.exp(place)), float(ndtr(best)))
