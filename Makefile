@@ -17,7 +17,7 @@ book test test-llm notebooks pdf: export TQDM_DISABLE := 1
 book test test-llm experiments notebooks pdf: export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets book serve test test-llm bench experiments lab notebooks picture pdf clean
+.PHONY: help setup assets book serve lint test test-llm bench experiments lab notebooks picture pdf clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -65,9 +65,15 @@ serve: $(HTML)/index.html  ## show the built book on 127.0.0.1
 	@echo "Open http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
 
-# The build comes first, so that the browser tests see this tree. RMT_BOOK_REQUIRED: a missing book then fails.
-test: book  ## build the book and run every test
-	RMT_BOOK_REQUIRED=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax tests $(NOTEBOOKS)
+# What takes seconds comes first. Then the build, so that the browser tests see this tree; RMT_BOOK_REQUIRED: a missing
+# book fails.
+test: lint book  ## check the source, build the book and run every test
+	RMT_BOOK_REQUIRED=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval-lax --doctest-modules rmt_lib tests $(NOTEBOOKS)
+
+lint: $(VENV)/installed  ## check style, form and types of the source
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 $(VENV)/installed-llm: rmt_experiments/llm/requirements.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r rmt_experiments/llm/requirements.txt
@@ -99,4 +105,4 @@ pdf: $(VENV)/installed web/assets/.ready  ## build a PDF (needs LaTeX)
 	@echo "The printed book is _build/latex/book.pdf"
 
 clean:  ## remove everything that was made here
-	rm -rf $(VENV) _build build web/node_modules web/assets *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache
+	rm -rf $(VENV) _build build web/node_modules web/assets *.egg-info .pytest_cache .hypothesis .benchmarks .mypy_cache .ruff_cache

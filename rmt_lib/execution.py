@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 def in_order_of_completion(
     function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], executor: Executor | None
 ) -> Iterator[tuple[int, Any]]:
-    """i and function(*arguments[i]) for every i, as they finish; one after another without an executor."""
+    """i and ``function(*arguments[i])`` for every i, as they finish; one after another without an executor."""
     if executor is None:
         yield from ((i, function(*values)) for i, values in enumerate(arguments))
         return

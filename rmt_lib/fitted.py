@@ -6,7 +6,7 @@ for every covariance is here; `rmt_lib.isotropic` is the case C = I, in closed f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,18 +89,30 @@ class Population:
 
     Notes
     -----
-    Plugging in is biased at first order: the estimated mean is too long by tr(C) / samples, and the spectrum of the
-    estimated covariance is too wide. Both are undone by reading the estimate at a smaller ridge gamma_0. With
-    :math:`\hat d(\gamma_0) = \operatorname{tr} \hat C (\hat C + \gamma_0)^{-1}`, :math:`\hat f(\gamma_0) = \hat\mu'
-    (\hat C + \gamma_0)^{-1} \hat\mu`, and n_0, n_1 for `samples`, `mean_samples`,
+    Plugging in is biased at first order: the squared length of the estimated mean is too large by tr(C) / mean_samples,
+    and the spectrum of the estimated covariance is too wide. Both are undone by reading the estimate at a smaller ridge
+    gamma_0. With :math:`\hat d(\gamma_0) = \operatorname{tr} \hat C (\hat C + \gamma_0)^{-1}`,
+    :math:`\hat f(\gamma_0) = \hat\mu' (\hat C + \gamma_0)^{-1} \hat\mu`, and n_0, n_1 for `samples`, `mean_samples`,
 
     .. math:: \nu = \frac{\gamma_0}{1 - \hat d(\gamma_0) / n_0}, \quad d(\nu) \approx \hat d(\gamma_0), \quad
         f(\nu) \approx \Big(1 - \frac{\hat d(\gamma_0)}{n_0}\Big) \hat f(\gamma_0) - \frac{\hat d(\gamma_0)}{n_1}.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Population
+    >>> population = Population(Mixture([1.0, 0.0], [2.0, 0.5]))
+    >>> curves = population.curves(0.5)
+    >>> print(f"{curves.freedom:.4f} {curves.signal:.4f}")
+    1.3000 0.4000
     """
 
     mixture: Mixture
     samples: float = np.inf
     mean_samples: float = np.inf
+    _eigenvalues: Array = field(init=False, repr=False)
+    _squares: Array = field(init=False, repr=False)
+    """Squared coordinates of the mean along the eigenvectors."""
+    _rank: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.mixture, Mixture):
@@ -121,15 +133,38 @@ class Population:
         object.__setattr__(self, "_rank", rank)
 
     @classmethod
-    def of_data(cls, features: Array, labels: Array, *, corrected: bool = True) -> Population:
+    def of_data(cls, features: Any, labels: Any, *, corrected: bool = True) -> Population:
         """Estimate from `features` (N, p) and `labels` (N,) in {-1, +1}.
 
         The mean is half the difference of the class means, the covariance that within classes.
 
+        Parameters
+        ----------
+        features : (N, p) array
+            One row for each sample.
+        labels : (N,) array
+            Its class.
+        corrected : bool
+            Whether the curves are corrected for the error of the estimate, or it is plugged in as if it were exact.
+
+        Returns
+        -------
+        Population
+            The estimate; `samples` is N - 2 and `mean_samples` four times the product of the class sizes over N, or
+            both are infinite.
+
         Raises
         ------
-        ValueError
-            Wrong shapes, other labels, or a class of fewer than two rows.
+        ValueError, TypeError
+            Wrong shapes, values that are not finite numbers, other labels, a class of fewer than two rows, or features
+            that do not vary within classes.
+
+        Examples
+        --------
+        >>> from rmt_lib import Population
+        >>> population = Population.of_data([[3.0], [1.0], [-1.0], [-3.0]], [1, 1, -1, -1])
+        >>> print(population.mixture.mean, population.mixture.cov, population.samples)
+        [2.] [[2.]] 2.0
         """
         features, labels = checks.array("features", features), checks.array("labels", labels)
         if features.ndim != 2 or labels.shape != features.shape[:1]:
@@ -145,18 +180,31 @@ class Population:
         return cls(mixture, samples, 4 / (1 / sizes).sum()) if corrected else cls(mixture)
 
     def curves(self, ridge: float) -> Curves:
-        """Both curves at `ridge`: nu itself where the population is known, what becomes nu by correction elsewhere."""
+        """Both curves at a ridge.
+
+        Parameters
+        ----------
+        ridge : float
+            nu itself, > 0, where the population is known; gamma_0, which the correction turns into nu, elsewhere. Taken
+            as checked.
+
+        Returns
+        -------
+        Curves
+            nu, the curves and their slopes.
+        """
         eigenvalues, squares = self._eigenvalues, self._squares
         inverse = 1 / (eigenvalues + ridge)
         share = eigenvalues * inverse
-        freedom, freedom_slope = share.sum(), share @ inverse
-        signal, signal_slope = squares @ inverse, squares @ inverse**2
+        freedom, freedom_slope = share.sum(), np.dot(share, inverse)
+        signal, signal_slope = np.dot(squares, inverse), np.dot(squares, inverse**2)
         if np.isinf(self.samples):
-            return Curves(ridge, freedom, freedom_slope, share @ share, signal, squares @ (share * inverse))
+            freedom_square, signal_square = np.dot(share, share), np.dot(squares, share * inverse)
+            return Curves(ridge, freedom, freedom_slope, freedom_square, signal, signal_square)
         # 1 - freedom / samples, and d nu / d penalty, as sums of positive terms.
         lost, spare = ridge * inverse[eigenvalues > 0], self.samples - self._rank
         kept = (spare + lost.sum()) / self.samples
-        stretch = (spare + lost @ lost) / self.samples / kept**2
+        stretch = (spare + np.dot(lost, lost)) / self.samples / kept**2
         nu = ridge / kept
         signal_slope = kept * signal_slope - freedom_slope * (signal / self.samples + 1 / self.mean_samples)
         freedom_slope, signal_slope = freedom_slope / stretch, signal_slope / stretch
@@ -228,6 +276,14 @@ def predict_fitted(
     nu g increases with nu, so the root of nu g = gamma is unique. The variance is the derivative of the minimum
     of the training objective with respect to a term w'Cw added to it, written as a sum of positive terms. For
     generators in a row see `rmt_lib.topics.generations.predict_generations`.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, predict_fitted
+    >>> real = Mixture([1.5] + 49 * [0.0], 25 * [2.0] + 25 * [0.5])
+    >>> prediction = predict_fitted(real, n=100, m=400, gamma=0.1, n_hat=100, generator="held_out")
+    >>> print(f"{prediction.accuracy:.4f} {prediction.risk:.4f}")
+    0.7939 0.6277
     """
     population = population_of(target)
     setting = Setting(

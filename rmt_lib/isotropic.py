@@ -143,6 +143,13 @@ def predict_isotropic(
     :math:`\gamma G + \pi_1 G / (1 + \eta G) + k H = 1` increases from 0 to infinity with G: the solution exists and is
     unique. It is also concave in G (:math:`1/G` is a convex function of :math:`x = 1/H`, and :math:`k H` is a sum of
     multiples of :math:`1/x` and :math:`1/(x + \omega \eta)`), so Newton steps from the left increase to the solution.
+
+    Examples
+    --------
+    >>> from rmt_lib import predict_isotropic
+    >>> prediction = predict_isotropic(p=100, n=200, m=[0, 500], mu=1.5, gamma=0.1, epsilon=0.2, rho=0.1, n_hat=400)
+    >>> prediction.accuracy.round(4).tolist()
+    [0.8606, 0.9017]
     """
     s = Setting(
         p=p, n=n, m=m, mu=mu, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator,
@@ -153,10 +160,10 @@ def predict_isotropic(
     mean, variance, deltas, iterations, residual = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     if not (residual <= RESIDUAL_TOLERANCE).all():
         raise ConvergenceError(int(iterations.max()), float(residual.max()))
-    shaped = (values.reshape(s.shape)[()] for values in (mean, variance))
-    return Prediction(
-        *shaped, deltas.reshape(*s.shape, 2), iterations.reshape(s.shape)[()], residual.reshape(s.shape)[()]
+    mean, variance, iterations, residual = (
+        values.reshape(s.shape)[()] for values in (mean, variance, iterations, residual)
     )
+    return Prediction(mean, variance, deltas.reshape(*s.shape, 2), iterations, residual)
 
 
 def _predict(s: Setting) -> tuple[Array, Array, Array, Array, Array]:

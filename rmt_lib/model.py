@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
@@ -43,12 +43,25 @@ class Mixture:
         Wrong shape, a value that is not finite, an asymmetric or indefinite `cov`.
     TypeError
         Not numeric.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> mixture = Mixture([1.0, 0.0], [2.0, 0.5])
+    >>> mixture.p
+    2
+    >>> mixture.dense.tolist()
+    [[2.0, 0.0], [0.0, 0.5]]
     """
 
     mean: Array
     cov: Array = 1.0  # type: ignore[assignment]
     eigenvalues: Array = field(init=False, repr=False)
     eigenvectors: Array | None = field(init=False, repr=False)
+
+    if TYPE_CHECKING:
+        # What may be given; attributes hold arrays.
+        def __init__(self, mean: ArrayLike, cov: ArrayLike = 1.0) -> None: ...
 
     def __post_init__(self) -> None:
         mean = checks.array("mean", self.mean)
@@ -208,6 +221,19 @@ class Source(Kept):
     kept in a cache: a function must be hashable, and must not change what it returns. Thresholds may be hard. What is
     narrower than a few hundredths of a standard deviation may be missed by the quadrature behind `moments`, which
     otherwise is good to 1e-8.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source
+    >>> source = Source(Mixture([1.0, 0.0]), 100, epsilon=0.1, rho=0.5)
+    >>> print(round(source.alpha, 4), round(source.lam, 4))
+    0.95 0.85
+
+    A verifier that keeps what lies far from the boundary:
+
+    >>> source = Source(Mixture([1.0, 0.0]), 100, directions=[1.0, 0.0], keep=lambda z: abs(z[..., 0]) > 1)
+    >>> print(round(source.alpha, 4), source.pull.round(4).tolist())
+    0.5228 [0.8677, 0.0]
     """
 
     mixture: Mixture
@@ -220,6 +246,22 @@ class Source(Kept):
     keep: Keep | None = field(default=None, kw_only=True)
     flip: Flip | None = field(default=None, kw_only=True)
 
+    if TYPE_CHECKING:
+        # What may be given; `directions` holds an array.
+        def __init__(
+            self,
+            mixture: Mixture,
+            n: float,
+            *,
+            epsilon: float = 0.0,
+            phi: float = 1.0,
+            rho: float = 1.0,
+            weight: float = 1.0,
+            directions: ArrayLike | None = None,
+            keep: Keep | None = None,
+            flip: Flip | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         if not isinstance(self.mixture, Mixture):
             raise TypeError(f"mixture must be a Mixture, got {self.mixture!r}")
@@ -228,6 +270,9 @@ class Source(Kept):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), low=0, high=1))
         object.__setattr__(self, "weight", checks.number("weight", self.weight, low=0, open_low=True))
         self._check_rule()
+        # Tried once: the axes exist, and the rule gives probabilities.
+        if self.axes is not None:
+            self.rule.chances(self.axes.centre + np.zeros((1, 1)))
 
     def _check_rule(self) -> None:
         if self.directions is None:
@@ -255,7 +300,6 @@ class Source(Kept):
         if directions.shape not in ((p, 1), (p, 2)):
             raise ValueError(f"directions must have shape ({p}, 1) or ({p}, 2), got {directions.shape}")
         object.__setattr__(self, "directions", checks.frozen(directions))
-        self.rule.chances(self.axes.centre + np.zeros((1, 1)))  # the rule gives probabilities, the axes exist
 
     @cached_property
     def axes(self) -> Axes | None:
@@ -330,11 +374,24 @@ class Coins(Kept):
     ------
     ValueError, TypeError
         A parameter outside its range, or shapes that do not broadcast.
+
+    Examples
+    --------
+    >>> from rmt_lib.model import Coins
+    >>> coins = Coins(epsilon=[0.1, 0.3], rho=0.5)
+    >>> coins.alpha.round(4).tolist()
+    [0.95, 0.85]
+    >>> coins.lam.round(4).tolist()
+    [0.85, 0.55]
     """
 
     epsilon: Array = 0.0  # type: ignore[assignment]
     phi: Array = 1.0  # type: ignore[assignment]
     rho: Array = 1.0  # type: ignore[assignment]
+
+    if TYPE_CHECKING:
+        # What may be given; attributes hold arrays.
+        def __init__(self, *, epsilon: ArrayLike = 0.0, phi: ArrayLike = 1.0, rho: ArrayLike = 1.0) -> None: ...
 
     def __post_init__(self) -> None:
         self._store(self._probabilities())
@@ -395,6 +452,15 @@ class Setting(Coins):
     ValueError, TypeError
         A parameter outside its range, shapes that do not broadcast, n = m = 0, an unknown generator, a finite n_hat
         above n with ``reused``, or ``reused`` without training samples.
+
+    Examples
+    --------
+    >>> from rmt_lib.model import Setting
+    >>> setting = Setting(n=[100, 200], m=500, p=50, generator="reused")
+    >>> setting.shape
+    (2,)
+    >>> setting.fitted.tolist()
+    [100.0, 200.0]
     """
 
     n: Array
@@ -405,6 +471,24 @@ class Setting(Coins):
     n_hat: Array = np.inf  # type: ignore[assignment]
     generator: Any = "known_mean"
     weight: Array = 1.0  # type: ignore[assignment]
+
+    if TYPE_CHECKING:
+        # What may be given; attributes hold arrays.
+        def __init__(
+            self,
+            *,
+            n: ArrayLike,
+            m: ArrayLike,
+            p: ArrayLike = 1.0,
+            mu: ArrayLike = 1.0,
+            gamma: ArrayLike = 1.0,
+            epsilon: ArrayLike = 0.0,
+            phi: ArrayLike = 1.0,
+            rho: ArrayLike = 1.0,
+            n_hat: ArrayLike = np.inf,
+            generator: ArrayLike = "known_mean",
+            weight: ArrayLike = 1.0,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         values = {

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import get_lapack_funcs, qr, solve_triangular
 
 from rmt_lib.checks import Array
@@ -35,15 +36,20 @@ class Resolvent(NamedTuple):
     factor: Any
 
 
-class Frame(Protocol):
-    """A list of covariances in the coordinates where R is cheapest."""
+class Spectra(Protocol):
+    """A list of covariances as the fixed point sees them."""
 
     def resolvent(self, gamma: float, loads: Array) -> Resolvent: ...
+    def traces(self) -> Array: ...
+
+
+class Frame(Spectra, Protocol):
+    """A list of covariances in the coordinates where R is cheapest."""
+
     def half(self, factor: Any, columns: Array) -> Array: ...
     def half_transpose(self, factor: Any, columns: Array) -> Array: ...
     def rotate(self, vector: Array) -> Array: ...
     def quadratic(self, w: Array) -> Array: ...
-    def traces(self) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -143,11 +149,11 @@ class Dense:
         )
         return Resolvent(first, second, factor)
 
-    def half(self, factor: tuple[Array, Array], columns: Array) -> Array:
+    def half(self, factor: tuple[Array, NDArray[np.intp]], columns: Array) -> Array:
         lower, order = factor
         return solve_triangular(lower, columns[order], lower=True)
 
-    def half_transpose(self, factor: tuple[Array, Array], columns: Array) -> Array:
+    def half_transpose(self, factor: tuple[Array, NDArray[np.intp]], columns: Array) -> Array:
         lower, order = factor
         result = np.empty_like(columns)
         result[order] = solve_triangular(lower, columns, lower=True, trans="T")
@@ -172,7 +178,7 @@ class Dense:
         return Spectral(np.array([values[order] for values, order in zip(spectra, orders, strict=True)]), 1)
 
 
-def frame(mixtures: Sequence[Mixture]) -> tuple[Frame, Array]:
+def frame(mixtures: Sequence[Mixture]) -> tuple[Frame, NDArray[np.intp]]:
     """The frame of the distinct covariances of `mixtures`, and for each mixture the index of its covariance."""
     distinct: list[Mixture] = []
     index = []
@@ -223,8 +229,8 @@ def solve_m_matrix(coupling: Array, slack: Array, right: Array) -> Array:
 class System:
     """The fixed point's data. Source k: covariance `index[k]`, `share` pi_k alpha_k omega_k, weight omega_k."""
 
-    frame: Frame
-    index: Array
+    frame: Spectra
+    index: NDArray[np.intp]
     share: Array
     weight: Array
     gamma: float

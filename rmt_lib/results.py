@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from rmt_lib.checks import Array
 
 
 class ConvergenceError(RuntimeError):
-    """A fixed point was not reached; `iterations` and `residual` say how far the solver came."""
+    """A fixed point was not reached; `iterations` and `residual` say how far the solver came.
+
+    Attributes
+    ----------
+    iterations : int
+        Steps taken.
+    residual : float
+        Relative residual after the last of them.
+
+    Examples
+    --------
+    >>> from rmt_lib import ConvergenceError
+    >>> error = ConvergenceError(iterations=200, residual=0.125)
+    >>> print(error)
+    fixed point not reached after 200 iterations: relative residual 0.125
+    """
 
     def __init__(self, iterations: int, residual: float) -> None:
         super().__init__(f"fixed point not reached after {iterations} iterations: relative residual {residual:.3g}")
@@ -23,8 +39,18 @@ class ConvergenceError(RuntimeError):
         return type(self), (self.iterations, self.residual)
 
 
-def z_of(mean: Array, variance: Array) -> Array:
+def z_of(mean: Any, variance: Any) -> Array:
     r""":math:`z = m / \sqrt v` of a score with mean m and variance v: 0 where both vanish, infinite where only v does.
+
+    Parameters
+    ----------
+    mean, variance : array_like
+        m and v >= 0; they broadcast.
+
+    Returns
+    -------
+    array
+        z, of the broadcast shape.
 
     Raises
     ------
@@ -39,8 +65,18 @@ def z_of(mean: Array, variance: Array) -> Array:
     return np.divide(mean, deviation, out=limit, where=deviation > 0)
 
 
-def accuracy_of(mean: Array, variance: Array) -> Array:
+def accuracy_of(mean: Any, variance: Any) -> Array:
     r"""Accuracy :math:`\Phi(m / \sqrt v)` of a score with mean m and variance v; 1/2 where both vanish.
+
+    Parameters
+    ----------
+    mean, variance : array_like
+        m and v >= 0; they broadcast.
+
+    Returns
+    -------
+    array
+        The accuracy, of the broadcast shape.
 
     Raises
     ------
@@ -51,7 +87,18 @@ def accuracy_of(mean: Array, variance: Array) -> Array:
 
 
 def risk_of(mean: Array, variance: Array) -> Array:
-    """Squared risk E[(y - w'x)^2] = (1 - m)^2 + v of a score with mean m and variance v."""
+    """Squared risk E[(y - w'x)^2] = (1 - m)^2 + v of a score with mean m and variance v.
+
+    Parameters
+    ----------
+    mean, variance : float or array
+        m and v, taken as checked; they broadcast.
+
+    Returns
+    -------
+    float or array
+        The risk, of the broadcast shape.
+    """
     return (1 - mean) ** 2 + variance
 
 
@@ -61,17 +108,25 @@ class Prediction:
 
     Attributes
     ----------
-    mean, variance
+    mean, variance : float or array
         Limits of m = mu' w and v = w' C w; the score w' u of a fresh signed sample is N(m, v).
-    deltas
+    deltas : array
         Leave-one-out quantities delta_k, one per source along the last axis.
-    iterations, residual
+    iterations, residual : number or array
         Steps of the fixed-point solver and the relative residual it stopped at.
 
     Raises
     ------
     ValueError
         Mean, variance or deltas that are not finite: an input far outside any reasonable range has overflowed.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source, predict
+    >>> target = Mixture([1.5, 0.0, 0.0])
+    >>> prediction = predict(target, [Source(target, 30)], gamma=0.1)
+    >>> print(round(float(prediction.accuracy), 4), round(float(prediction.risk), 4))
+    0.9203 0.3357
     """
 
     mean: Array
@@ -79,6 +134,17 @@ class Prediction:
     deltas: Array
     iterations: Array
     residual: Array
+
+    if TYPE_CHECKING:
+        # What may be given: `predict` gives floats, `predict_isotropic` arrays.
+        def __init__(
+            self,
+            mean: ArrayLike,
+            variance: ArrayLike,
+            deltas: ArrayLike,
+            iterations: ArrayLike,
+            residual: ArrayLike,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for name in ("mean", "variance", "deltas"):
@@ -102,7 +168,22 @@ class Prediction:
 
 
 class Estimate(NamedTuple):
-    """A Monte Carlo mean and its standard error."""
+    """A Monte Carlo mean and its standard error.
+
+    Attributes
+    ----------
+    value : float
+        Mean over the trials.
+    standard_error : float
+        Standard deviation over the trials, divided by the root of their number.
+
+    Examples
+    --------
+    >>> from rmt_lib import Estimate
+    >>> value, standard_error = Estimate(0.9, 0.01)
+    >>> print(f"{value} +- {2 * standard_error}")
+    0.9 +- 0.02
+    """
 
     value: float
     standard_error: float
@@ -110,9 +191,22 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """One value per trial of mean m = mu' w and variance v = w' C w of the trained classifier, (trials,) each.
+    """What trained classifiers score; given w, accuracy and risk follow exactly, so no test set is drawn.
 
-    Given w, accuracy and risk follow exactly, so no test set is drawn.
+    Attributes
+    ----------
+    mean, variance : (trials,) array
+        One value per trial of m = mu' w and v = w' C w.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source, simulate
+    >>> target = Mixture([1.5, 0.0, 0.0])
+    >>> simulation = simulate(target, [Source(target, 30)], gamma=0.1, trials=5, seed=1)
+    >>> simulation.accuracy.round(3).tolist()
+    [0.924, 0.901, 0.922, 0.904, 0.93]
+    >>> print(round(simulation.estimate("accuracy").value, 3))
+    0.916
     """
 
     mean: Array
@@ -129,7 +223,17 @@ class Simulation:
         return risk_of(self.mean, self.variance)
 
     def estimate(self, name: str) -> Estimate:
-        """Monte Carlo value and standard error of `name`: mean, variance, accuracy or risk.
+        """Monte Carlo value and standard error of a property.
+
+        Parameters
+        ----------
+        name : {"mean", "variance", "accuracy", "risk"}
+            Which one.
+
+        Returns
+        -------
+        Estimate
+            Over the trials.
 
         Raises
         ------

@@ -10,16 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
 from rmt_lib.results import ConvergenceError
-
-Keep = Callable[[Array], Array] | Callable[[Array, Array], Array]
-Flip = Callable[[Array], Array]
 
 REACH = 9.0  # standard deviations of x beyond which nothing is left in double precision
 PANELS = 32  # of an axis to begin with
@@ -32,6 +30,22 @@ OUTER_TOLERANCE = 1e-9  # above the error of the inner integral
 _LEGENDRE = np.polynomial.legendre.Legendre.basis(9)
 NODES = np.concatenate([[-1.0], np.sort(_LEGENDRE.deriv().roots().real), [1.0]])
 WEIGHTS = 2 / (90 * _LEGENDRE(NODES) ** 2)
+
+
+class Chance(Protocol):
+    """A probability for each projection: shape (..., r) to (...)."""
+
+    def __call__(self, projections: Array, /) -> Any: ...
+
+
+class SignedChance(Protocol):
+    """The same, given also the sign of the label, shape (...)."""
+
+    def __call__(self, projections: Array, sign: Array, /) -> Any: ...
+
+
+Keep = Chance | SignedChance
+Flip = Chance
 
 
 class Axes(NamedTuple):
@@ -68,23 +82,25 @@ class Rule(NamedTuple):
         """P(kept and right), P(kept and wrong), (2, ...)."""
         shape = projections.shape[:-1]
         wrong = self.epsilon if self.flip is None else _probability("flip", self.flip(projections), shape)
-        if self.keep is None:
-            kept = [self.phi, self.rho]
-        elif takes_sign(self.keep):
-            kept = [_probability("keep", self.keep(projections, np.full(shape, sign)), shape) for sign in (1.0, -1.0)]
-        else:
-            kept = [_probability("keep", self.keep(projections), shape)] * 2
-        return np.array(np.broadcast_arrays((1 - wrong) * kept[0], wrong * kept[1], np.empty(shape))[:2])
+        kept_right, kept_wrong = (self.phi, self.rho) if self.keep is None else _both(self.keep, projections, shape)
+        return np.array(np.broadcast_arrays((1 - wrong) * kept_right, wrong * kept_wrong, np.empty(shape))[:2])
 
 
 @lru_cache(maxsize=256)
-def takes_sign(keep: Keep) -> bool:
+def takes_sign(keep: Callable[..., Any]) -> bool:
     """Whether `keep` wants the sign of the label as a second argument."""
     try:
         parameters = inspect.signature(keep).parameters.values()
     except ValueError:
         return False
     return sum(parameter.default is parameter.empty for parameter in parameters) > 1
+
+
+def _both(keep: Callable[..., Any], projections: Array, shape: tuple[int, ...]) -> list[Array]:
+    """P(kept) of a right and of a wrong label."""
+    if takes_sign(keep):
+        return [_probability("keep", keep(projections, np.full(shape, sign)), shape) for sign in (1.0, -1.0)]
+    return [_probability("keep", keep(projections), shape)] * 2
 
 
 def _probability(name: str, value: Any, shape: tuple[int, ...]) -> Array:
@@ -113,7 +129,7 @@ def moments(centre: tuple[float, ...], spread: tuple[tuple[float, ...], ...], ru
     where, slant = np.array(centre), np.array(spread)
     if len(where) == 1:
 
-        def line(_: Array, x: Array) -> Array:
+        def line(_: Rows, x: Array) -> Array:
             return _weighted(rule.chances(where + x[..., None] * slant[0]), x)
 
         right, wrong = _integrate(line, 1, TOLERANCE)[0].reshape(2, 3)[:, [[0, 1], [1, 2]]]
@@ -122,13 +138,13 @@ def moments(centre: tuple[float, ...], spread: tuple[tuple[float, ...], ...], ru
     def inner(first: Array) -> Array:
         """Moments of the second coordinate given the first, (size, 2, 3)."""
 
-        def line(row: Array, x: Array) -> Array:
+        def line(row: Rows, x: Array) -> Array:
             pair = np.stack(np.broadcast_arrays(first[row][:, None], x), axis=-1)
             return _weighted(rule.chances(where + pair @ slant.T), x)
 
         return _integrate(line, first.size, TOLERANCE).reshape(-1, 2, 3)
 
-    def outer(_: Array, x: Array) -> Array:
+    def outer(_: Rows, x: Array) -> Array:
         second = inner(x.ravel()).reshape(*x.shape, 2, 3)
         powers = (x[..., None] ** [0, 1, 2] * _density(x)[..., None])[..., None, :, None] * second[..., None, :]
         return np.moveaxis(powers.reshape(*x.shape, 18), -1, 0)
@@ -151,14 +167,15 @@ def _weighted(chances: Array, x: Array) -> Array:
     return (chances[:, None] * np.stack([density, density * x, density * x**2])).reshape(6, *x.shape)
 
 
-Integrand = Callable[[Array, Array], Array]
+Rows = NDArray[np.intp]
+Integrand = Callable[[Rows, Array], Array]
 """Of a row (k,) and points x (k, nodes), giving (outputs, k, nodes)."""
 
 
 def _integrate(function: Integrand, rows: int, tolerance: float) -> Array:
     """Integrals of `function` over x, for each row, (rows, outputs)."""
 
-    def panel(row: Array, low: Array, high: Array) -> Array:
+    def panel(row: Rows, low: Array, high: Array) -> Array:
         half = (high - low) / 2
         x = (low + half)[:, None] + half[:, None] * NODES
         x[:, 0], x[:, -1] = low, high  # to the digit: an end may be a threshold
@@ -166,7 +183,7 @@ def _integrate(function: Integrand, rows: int, tolerance: float) -> Array:
 
     edges = np.linspace(-REACH, REACH, PANELS + 1)
     row, low, high = np.repeat(np.arange(rows), PANELS), np.tile(edges[:-1], rows), np.tile(edges[1:], rows)
-    total = 0.0
+    total: Array = np.zeros(())
     for _ in range(LEVELS):
         middle = (low + high) / 2
         halves = panel(row, low, middle) + panel(row, middle, high)
@@ -181,7 +198,7 @@ def _integrate(function: Integrand, rows: int, tolerance: float) -> Array:
     raise ConvergenceError(LEVELS, float(error.max()))
 
 
-def _steepest(function: Integrand, row: Array, low: Array, high: Array) -> tuple[Array, Array]:
+def _steepest(function: Integrand, row: Rows, low: Array, high: Array) -> tuple[Array, Array]:
     """Ends of a tiny interval in each panel, found by bisection into the half that changes more: around a jump."""
     left, right = (function(row, x[:, None])[..., 0] for x in (low, high))
     for _ in range(BISECTIONS):

@@ -59,6 +59,15 @@ def predict(target: Mixture, sources: Sequence[Source], *, gamma: float) -> Pred
     -----
     Cost: O(p) a step where all covariances are multiples of the identity, diagonal, or a single full matrix beside
     multiples of the identity; O(p^3) a step otherwise.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source, predict
+    >>> real, generated = Mixture([1.5] + 49 * [0.0]), Mixture([1.2] + 49 * [0.0], 1.1)
+    >>> sources = [Source(real, 100), Source(generated, 400, epsilon=0.2, rho=0.1)]
+    >>> prediction = predict(real, sources, gamma=0.1)
+    >>> print(f"{prediction.accuracy:.4f} {prediction.risk:.4f}")
+    0.9120 0.3532
     """
     sources = check_sources(target, sources)
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
