@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from rmt_lib import checks
@@ -16,7 +17,7 @@ from rmt_lib.marchenko_pastur import shrinkage
 from rmt_lib.model import Mixture, Source, apply
 from rmt_lib.results import Prediction, Simulation
 
-Margin = Callable[[Array], Array]
+Margin = Callable[[Array], ArrayLike]
 
 
 class _Label(NamedTuple):
@@ -63,10 +64,24 @@ class LinearTask:
     ------
     ValueError, TypeError
         As `Mixture`, or a direction without variance.
+
+    Examples
+    --------
+    >>> from rmt_lib import predict
+    >>> from rmt_lib.topics.deliberate_practice import LinearTask, hard_margin
+    >>> task = LinearTask(np.eye(50)[0])
+    >>> hard = task.source(500, keep=lambda z: np.abs(z) < hard_margin(0.2))
+    >>> result = predict(task.target, [hard], gamma=0.01)
+    >>> print(f"{hard.alpha:.3f} {task.cosine(result):.3f} {task.accuracy(result):.3f}")
+    0.200 0.834 0.814
     """
 
     direction: Array
-    cov: Array = field(default=1.0)  # type: ignore[assignment]
+    cov: Array = 1.0  # type: ignore[assignment]
+
+    if TYPE_CHECKING:
+        # What may be given; attributes hold arrays.
+        def __init__(self, direction: ArrayLike, cov: ArrayLike = 1.0) -> None: ...
 
     def __post_init__(self) -> None:
         direction = checks.array("direction", self.direction)
@@ -89,10 +104,28 @@ class LinearTask:
     def at_cosine(self, cosine: float, aside: Any) -> Array:
         """The direction of length 1 (under C) with this cosine to A_0, in the plane of A_0 and `aside`.
 
+        Parameters
+        ----------
+        cosine : float
+            Cosine under C, in [-1, 1].
+        aside : (p,) array
+            Another direction, with some variance; the result leans to its side.
+
+        Returns
+        -------
+        (p,) array
+            The direction.
+
         Raises
         ------
         ValueError, TypeError
             A cosine outside [-1, 1], or `aside` parallel to A_0.
+
+        Examples
+        --------
+        >>> from rmt_lib.topics.deliberate_practice import LinearTask
+        >>> LinearTask([3.0, 0.0]).at_cosine(0.8, [1.0, 1.0]).round(3).tolist()
+        [0.8, 0.6]
         """
         cosine = checks.number("cosine", cosine, low=-1, high=1)
         truth, aside = self._unit("direction", self.direction), self._unit("aside", aside)
@@ -128,6 +161,11 @@ class LinearTask:
             Probability that a verifier who knows the truth keeps a right (`phi`) or a wrong (`rho`) label.
         epsilon, weight : float
             Share of labels turned at random; weight of each kept sample.
+
+        Returns
+        -------
+        Source
+            For `predict` and `simulate`, with `target`.
 
         Raises
         ------
@@ -171,37 +209,82 @@ class LinearTask:
         return way / np.sqrt(length)
 
     def cosine(self, result: Prediction | Simulation) -> Array:
-        """Cosine chi under C of the classifier and A_0, of a prediction or of each trial; 0 for w = 0."""
+        """Cosine chi under C of the classifier and A_0; 0 for w = 0.
+
+        Parameters
+        ----------
+        result : Prediction or Simulation
+            From `predict` or `simulate` with `target`.
+
+        Returns
+        -------
+        array
+            One number for a prediction, one for each trial of a simulation.
+        """
         scale = np.sqrt(self.direction @ self.target.mean * np.asarray(result.variance))
         return np.clip(np.divide(result.mean, scale, out=np.zeros(scale.shape), where=scale > 0), -1, 1)[()]
 
     def accuracy(self, result: Prediction | Simulation) -> Array:
-        """1 - arccos(chi) / pi: the share of fresh samples on the right side."""
+        """1 - arccos(chi) / pi: the share of fresh samples on the right side.
+
+        Parameters
+        ----------
+        result : Prediction or Simulation
+            As in `cosine`.
+
+        Returns
+        -------
+        array
+            As in `cosine`.
+        """
         return 1 - error_of(self.cosine(result))
 
 
 class Band(NamedTuple):
-    """Kept samples with margins low <= |z| < high along the pruner A_q, C = I; means over the kept."""
+    r"""Means over the kept samples, of a margin :math:`|z|` in [low, high), z = A_q' x for the pruner A_q; C = I.
+
+    Attributes
+    ----------
+    share : array
+        P(kept).
+    along, aside : array
+        E[label z] is `along`, and E[label x] = along A_q + aside (A_l - agreement A_q), with A_l the labeller.
+    spread : array
+        E[z^2].
+    """
 
     share: Array
-    """P(kept)."""
     along: Array
-    """E[label z]; with `aside`, E[label x] = along A_q + aside (A_l - agreement A_q), A_l the labeller."""
     aside: Array
     spread: Array
-    """E[z^2]."""
 
 
 def band(low: Any, high: Any, *, agreement: Any = 1.0) -> Band:
-    """Moments of the samples kept by their margin, in closed form (ours: the formulas are in thm-practice-band).
+    """Moments of the samples kept by their margin, C = I, in closed form (ours: see thm-practice-band).
 
-    `low` and `high` bound the margin; `agreement` is the cosine of pruner and labeller.
-    All arguments broadcast.
+    Parameters
+    ----------
+    low, high : array_like
+        Bounds of the margin, 0 <= low < high; `high` may be infinite.
+    agreement : array_like
+        Cosine of pruner and labeller, in [-1, 1]. All arguments broadcast.
+
+    Returns
+    -------
+    Band
+        Four arrays of the broadcast shape.
 
     Raises
     ------
     ValueError, TypeError
         A negative margin, low >= high, a band that holds nothing, or an agreement outside [-1, 1].
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.deliberate_practice import band
+    >>> kept = band([0.0, 1.0], [1.0, np.inf], agreement=0.8)
+    >>> print(kept.share.round(3).tolist(), kept.spread.round(3).tolist())
+    [0.683, 0.317] [0.291, 2.525]
     """
     low, high = checks.array("low", low, low=0), checks.array("high", high, low=0, infinite=True)
     agreement = checks.array("agreement", agreement, low=-1, high=1)
@@ -263,10 +346,23 @@ def student_cosine(
     balance : array_like
         beta in [-1, 1], the mean of right (+1) and wrong (-1) where right or wrong is a coin: 1 - 2 epsilon.
 
+    Returns
+    -------
+    array
+        Of the broadcast shape.
+
     Raises
     ------
     ValueError, TypeError
         Bad input, or three cosines that no three directions have.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.deliberate_practice import easy_margin, hard_margin, student_cosine
+    >>> for margins in (dict(high=hard_margin(0.2)), dict(low=easy_margin(0.2))):
+    ...     print(f"{student_cosine(theta=0.5, gamma_kept=0.05, **margins):.3f}")
+    0.834
+    0.937
     """
     theta = checks.array("theta", theta, low=0, open_low=True)
     gamma_kept = checks.array("gamma_kept", gamma_kept, low=0, open_low=True)
@@ -301,9 +397,33 @@ class BestStudent(NamedTuple):
 
 
 def best_student(*, theta: Any, **selection: Any) -> BestStudent:
-    """`student_cosine` at the best `gamma_kept` between 1e-14 and 1e6; the same arguments, all broadcast.
+    """`student_cosine` at its best `gamma_kept`, looked for between 1e-14 and 1e6 and at most a factor of 2 beyond.
 
     Where nothing good can be learned (a negative `labeller` or `balance`) it is an end of that range.
+
+    Parameters
+    ----------
+    theta : array_like
+        As in `student_cosine`.
+    **selection
+        low, high, labeller, pruner, agreement, balance: as in `student_cosine`. All arguments broadcast.
+
+    Returns
+    -------
+    BestStudent
+        Two arrays of the broadcast shape.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `student_cosine`.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.deliberate_practice import best_student
+    >>> best = best_student(theta=[1.0, 0.1], labeller=0.9)
+    >>> print(best.gamma_kept.round(2).tolist(), best.cosine.round(3).tolist())
+    [0.57, 0.06] [0.622, 0.873]
     """
     theta = checks.array("theta", theta)
     selection = {name: np.asarray(value)[..., None] for name, value in selection.items() if value is not None}
@@ -319,15 +439,81 @@ def best_student(*, theta: Any, **selection: Any) -> BestStudent:
 
 
 def easy_margin(share: Any) -> Array:
-    """`low` that keeps the `share` of samples with the largest margins."""
+    """`low` that keeps the `share` of samples with the largest margins.
+
+    Parameters
+    ----------
+    share : array_like
+        In (0, 1].
+
+    Returns
+    -------
+    array
+        In standard deviations.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.deliberate_practice import easy_margin
+    >>> easy_margin([0.2, 0.5]).round(3).tolist()
+    [1.282, 0.674]
+    """
     return -ndtri(checks.array("share", share, low=0, high=1, open_low=True) / 2)
 
 
 def hard_margin(share: Any) -> Array:
-    """`high` that keeps the `share` of samples with the smallest margins."""
+    """`high` that keeps the `share` of samples with the smallest margins.
+
+    Parameters
+    ----------
+    share : array_like
+        In (0, 1].
+
+    Returns
+    -------
+    array
+        In standard deviations.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.deliberate_practice import hard_margin
+    >>> hard_margin([0.2, 0.5]).round(3).tolist()
+    [0.253, 0.674]
+    """
     return ndtri((1 + checks.array("share", share, low=0, high=1, open_low=True)) / 2)
 
 
 def error_of(cosine: Any) -> Array:
-    """arccos(chi) / pi, the share of fresh samples on the wrong side."""
+    """arccos(chi) / pi, the share of fresh samples on the wrong side.
+
+    Parameters
+    ----------
+    cosine : array_like
+        chi, in [-1, 1].
+
+    Returns
+    -------
+    array
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.deliberate_practice import error_of
+    >>> error_of([1.0, 0.8, 0.0]).round(3).tolist()
+    [0.0, 0.205, 0.5]
+    """
     return np.arccos(checks.array("cosine", cosine, low=-1, high=1)) / np.pi

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 from scipy.stats.qmc import Sobol
 
@@ -49,13 +50,27 @@ class ClassSource:
     ------
     ValueError, TypeError
         A parameter outside its range, of the wrong type or shape.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> from rmt_lib.topics.many_classes import ClassSource
+    >>> source = ClassSource(Mixture([1.0, 0.0]), 100, labels=[0.8, 0.1, 0.1], keep=[1.0, 0.5, 0.5])
+    >>> source.groups.round(3).tolist()
+    [0.8, 0.05, 0.05]
     """
 
     mixture: Mixture
     n: float
     labels: Array = field(kw_only=True)
-    keep: Array = field(default=1.0, kw_only=True)  # type: ignore[assignment]
+    keep: Array = field(default=1.0, kw_only=True)  # type: ignore[arg-type]
     weight: float = field(default=1.0, kw_only=True)
+
+    if TYPE_CHECKING:
+        # What may be given; `labels` and `keep` hold arrays.
+        def __init__(
+            self, mixture: Mixture, n: float, *, labels: ArrayLike, keep: ArrayLike = 1.0, weight: float = 1.0
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.mixture, Mixture):
@@ -91,14 +106,35 @@ def class_sources(
 ) -> list[ClassSource]:
     """One source for each class: `n` samples drawn of each, labelled wrongly with probability `epsilon`.
 
-    The verifier keeps right labels with probability `phi` and wrong ones with `rho`. `n`, `epsilon`, `phi` and `rho`
-    are numbers or have one value for each class. `wrong` is a (K, K) array: row c is the distribution of the wrong
-    labels of class c, with 0 on the diagonal; by default they spread evenly over the other classes.
+    Parameters
+    ----------
+    mixtures : sequence of Mixture
+        Features of the classes, two or more.
+    n, epsilon, phi, rho : float or (K,) array
+        Samples drawn, label noise, and probability that the verifier keeps a right (`phi`) or a wrong (`rho`) label: a
+        number, or one for each class.
+    weight : float
+        Weight > 0 of each kept sample.
+    wrong : (K, K) array, optional
+        Row c is the distribution of the wrong labels of class c, with 0 on the diagonal; by default they spread evenly
+        over the other classes.
+
+    Returns
+    -------
+    list of ClassSource
+        In the order of the classes.
 
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import class_sources, simplex
+    >>> first, *_ = class_sources(simplex(20, 3, 1.0), 100, epsilon=0.2, rho=0.5)
+    >>> print(first.labels.round(3).tolist(), first.keep.tolist())
+    [0.8, 0.1, 0.1] [1.0, 0.5, 0.5]
     """
     size = len(mixtures)
     if size < 2:
@@ -124,10 +160,29 @@ def class_sources(
 def simplex(p: int, classes: int, mu: float) -> list[Mixture]:
     """Classes at equal distances: C = I and centred means, any two of them 2 mu apart as in the binary mixture.
 
+    Parameters
+    ----------
+    p, classes : int
+        Dimension and number K of classes, 2 <= K <= p.
+    mu : float
+        Half the distance, >= 0.
+
+    Returns
+    -------
+    list of Mixture
+        One for each class.
+
     Raises
     ------
     ValueError, TypeError
         Fewer than two classes, more of them than dimensions, or a negative `mu`.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import simplex
+    >>> first, second, third = simplex(20, 3, 1.0)
+    >>> print(round(float(np.linalg.norm(first.mean - second.mean)), 4))
+    2.0
     """
     p, classes = checks.count("p", p, low=1), checks.count("classes", classes, low=2)
     if classes > p:
@@ -148,6 +203,13 @@ class ClassLaw:
         Covariance of the scores by class.
     shares : (K,) array
         Share of each class among fresh samples.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import ClassLaw
+    >>> law = ClassLaw(np.array([[1.0, 0.0], [0.5, 1.0]]), np.array([np.eye(2), np.eye(2)]), np.array([0.5, 0.5]))
+    >>> print(law.confusion.round(3).tolist(), round(float(law.overall), 3))
+    [[0.76, 0.24], [0.362, 0.638]] 0.699
     """
 
     means: Array
@@ -171,7 +233,7 @@ class ClassLaw:
         return win_chances(self.means[..., None, :], self.covariances[..., None, :, :], outputs)
 
 
-def win_chances(mean: Array, covariance: Array, winner: Array) -> Array:
+def win_chances(mean: Array, covariance: Array, winner: ArrayLike) -> Array:
     """P(score `winner` is the largest) for scores N(mean, covariance); ties are broken at random.
 
     The K - 1 differences to the others must be positive: Genz's transformation takes this orthant to the unit cube, and
@@ -180,9 +242,22 @@ def win_chances(mean: Array, covariance: Array, winner: Array) -> Array:
     Parameters
     ----------
     mean : (..., K) array
+        Mean of the scores.
     covariance : (..., K, K) array
+        Their covariance.
     winner : (...) array of int
         Broadcast against the leading axes of the others.
+
+    Returns
+    -------
+    (...) array
+        Of the broadcast shape of the leading axes.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import win_chances
+    >>> win_chances(np.array([1.0, 0.0, 0.0]), np.eye(3), np.arange(3)).round(3).tolist()
+    [0.634, 0.183, 0.183]
     """
     size = mean.shape[-1]
     shape = np.broadcast_shapes(mean.shape[:-1], covariance.shape[:-2], np.shape(winner))
@@ -257,12 +332,25 @@ def predict_classes(
         Scale of a constant coordinate that is added to all features: a large one leaves the intercept free, 0 means
         none.
 
+    Returns
+    -------
+    ClassLaw
+        Means (K, K) and covariances (K, K, K).
+
     Raises
     ------
     ValueError, TypeError
         Bad input.
     ConvergenceError
         As in `predict`.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import class_sources, predict_classes, simplex
+    >>> classes = simplex(20, 3, 1.0)
+    >>> law = predict_classes(classes, class_sources(classes, 100, epsilon=0.3, rho=0.5), gamma=0.1)
+    >>> print(round(float(law.overall), 3), law.confusion[0].round(3).tolist())
+    0.682 [0.682, 0.159, 0.159]
     """
     targets, sources, gamma, shares = _checked(targets, sources, gamma, shares, intercept)
     eye = np.eye(len(targets))
@@ -288,7 +376,31 @@ def simulate_classes(
 ) -> ClassLaw:
     """Train on fresh data `trials` times; given W the scores of a fresh sample are exactly Gaussian.
 
-    Parameters as in `predict_classes` and `simulate`; every `ClassSource.n` must be a whole number.
+    Parameters
+    ----------
+    targets, sources, gamma, shares, intercept
+        As in `predict_classes`; every `ClassSource.n` must be a whole number.
+    trials, seed, method, executor
+        As in `simulate`.
+
+    Returns
+    -------
+    ClassLaw
+        Means (trials, K, K) and covariances (trials, K, K, K).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import class_sources, simplex, simulate_classes
+    >>> classes = simplex(20, 3, 1.0)
+    >>> sources = class_sources(classes, 100, epsilon=0.3, rho=0.5)
+    >>> law = simulate_classes(classes, sources, gamma=0.1, trials=10, seed=1)
+    >>> print(law.means.shape, round(float(law.overall.mean()), 3))
+    (10, 3, 3) 0.682
     """
     targets, sources, gamma, shares = _checked(targets, sources, gamma, shares, intercept)
     eye = np.eye(len(targets))
@@ -332,7 +444,31 @@ def _checked(
 
 
 def exchangeable_accuracy(separation: Any, classes: int) -> Array:
-    r""":math:`E \Phi(d + \xi)^{K-1}`: the chance that d + g_1 exceeds g_2, ..., g_K, all standard normal."""
+    r""":math:`E \Phi(d + \xi)^{K-1}`: the chance that d + g_1 exceeds g_2, ..., g_K, all standard normal.
+
+    Parameters
+    ----------
+    separation : array_like
+        d, finite or infinite.
+    classes : int
+        K >= 2.
+
+    Returns
+    -------
+    array
+        Of the shape of `separation`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import exchangeable_accuracy
+    >>> exchangeable_accuracy([0.0, 1.0, 2.0], 10).round(3).tolist()
+    [0.1, 0.341, 0.674]
+    """
     separation = checks.array("separation", separation, infinite=True)[..., None]
     power = checks.count("classes", classes, low=2) - 1
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
@@ -370,10 +506,21 @@ def predict_exchangeable(
         p, n, m, gamma, n_hat and weight of `predict_isotropic`; n, m and n_hat count the samples of all classes. All
         broadcast against each other.
 
+    Returns
+    -------
+    array
+        Of the broadcast shape.
+
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.many_classes import predict_exchangeable
+    >>> predict_exchangeable(10, p=100, n=1000, m=[0, 1000], mu=1.0, gamma=1.0, epsilon=0.2).round(3).tolist()
+    [0.387, 0.413]
     """
     classes = checks.count("classes", classes, low=2)
     mu = checks.array("mu", mu, low=0)

@@ -58,6 +58,17 @@ def predict_pruned(target: Mixture, sources: Sequence[Source], *, gamma: float) 
     -----
     :math:`\delta_k / \alpha_k` solves the fixed point of the master theorem for sources of which no sample is dropped
     and each weighs :math:`\omega_k \alpha_k`; so it exists, is unique, and the same solver finds it.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source, predict
+    >>> from rmt_lib.topics.released_code import predict_pruned
+    >>> mixture = Mixture(np.eye(50)[0])
+    >>> sources = [Source(mixture, 100), Source(mixture, 400, epsilon=0.2, phi=0.5, rho=0.2)]
+    >>> for theory in (predict_pruned, predict):
+    ...     print(f"{theory(mixture, sources, gamma=0.1).accuracy:.4f}")
+    0.7886
+    0.7899
     """
     sources = check_sources(target, sources)
     if any(source.directions is not None for source in sources):
@@ -133,6 +144,18 @@ def predict_closed_form(
         Bad input, or I - B singular.
     ConvergenceError
         The root was not found.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.released_code import predict_closed_form
+    >>> labels = dict(epsilon=0.2, phi=0.5, rho=0.2)
+    >>> for on in (True, False):
+    ...     result = predict_closed_form(
+    ...         p=100, n=100, m=400, mu=1.0, gamma=[0.01, 1.0], n_hat=100, pruning=on, moment=on, **labels
+    ...     )
+    ...     print(result.variance.round(3).tolist())
+    [0.825, 0.08]
+    [0.785, 0.077]
     """
     setting = Setting(p=p, n=n, m=m, mu=mu, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat)
     s = setting.block(slice(None))
@@ -179,12 +202,30 @@ def critical_gamma(*, alpha: Any, ratio: Any) -> Array:
         \qquad \eta = p / m .
 
     It is positive for :math:`\alpha < \eta < 1 / \alpha` only (elsewhere the variance is positive at any penalty) and
-    at most :math:`(1 - \alpha)^2 / 4`. `alpha` in (0, 1] and `ratio` > 0 broadcast.
+    at most :math:`(1 - \alpha)^2 / 4`.
+
+    Parameters
+    ----------
+    alpha : array_like
+        Share of samples kept, in (0, 1].
+    ratio : array_like
+        eta > 0; both broadcast.
+
+    Returns
+    -------
+    array
+        Of the broadcast shape.
 
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.released_code import critical_gamma
+    >>> critical_gamma(alpha=0.25, ratio=[1.0, 2.0, 5.0]).round(3).tolist()
+    [0.125, 0.134, -0.102]
     """
     a = np.sqrt(checks.array("alpha", alpha, low=0, high=1, open_low=True))
     x = np.sqrt(checks.array("ratio", ratio, low=0, open_low=True))
@@ -192,12 +233,48 @@ def critical_gamma(*, alpha: Any, ratio: Any) -> Array:
 
 
 def defined_accuracy(prediction: Prediction) -> np.ma.MaskedArray:
-    r"""Accuracy :math:`\Phi(m / \sqrt v)`, masked where the variance is negative; `mask.sum()` counts those."""
+    r"""Accuracy :math:`\Phi(m / \sqrt v)`, masked where the variance is negative; `mask.sum()` counts those.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of any shape, as from `predict_closed_form`.
+
+    Returns
+    -------
+    masked array
+        Of the shape of the prediction.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.released_code import defined_accuracy, predict_closed_form
+    >>> released = predict_closed_form(p=100, n=0, m=100, mu=1.0, gamma=[0.05, 0.5], epsilon=0.7, phi=0.25, rho=0.25)
+    >>> print(released.variance.round(2).tolist(), defined_accuracy(released).round(3).tolist())
+    [-2.33, 0.39] [None, 0.446]
+    """
     undefined = np.asarray(prediction.variance) < 0
     return np.ma.array(accuracy_of(prediction.mean, np.where(undefined, 1.0, prediction.variance)), mask=undefined)
 
 
 def folded_accuracy(prediction: Prediction) -> np.ma.MaskedArray:
-    """max(a, 1 - a) of the `defined_accuracy` a, as the released code reports it."""
+    """max(a, 1 - a) of the `defined_accuracy` a, as the released code reports it.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of any shape, as from `predict_closed_form`.
+
+    Returns
+    -------
+    masked array
+        Of the shape of the prediction, masked where the variance is negative.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.released_code import folded_accuracy, predict_closed_form
+    >>> released = predict_closed_form(p=100, n=0, m=100, mu=1.0, gamma=[0.05, 0.5], epsilon=0.7, phi=0.25, rho=0.25)
+    >>> folded_accuracy(released).round(3).tolist()
+    [None, 0.554]
+    """
     accuracy = defined_accuracy(prediction)
     return np.ma.maximum(accuracy, 1 - accuracy)

@@ -28,10 +28,21 @@ def critical_noise(*, phi: Any, rho: Any) -> Array:
     phi, rho : array_like
         Keep rates of right and wrong labels in [0, 1], not both 0; they broadcast.
 
+    Returns
+    -------
+    array
+        Of the broadcast shape.
+
     Raises
     ------
     ValueError, TypeError
         Bad input; phi = rho = 0, where nothing is kept and every noise gives lambda = 0.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.synthetic_only import critical_noise
+    >>> critical_noise(phi=1.0, rho=[1.0, 0.5, 0.1]).round(3).tolist()
+    [0.5, 0.667, 0.909]
     """
     phi, rho = checks.array("phi", phi, low=0, high=1), checks.array("rho", rho, low=0, high=1)
     if ((phi == 0) & (rho == 0)).any():
@@ -92,6 +103,12 @@ def slope_at_critical_noise(
         Bad input, also the generator ``reused``, which needs real training data.
     ConvergenceError
         The fixed point was not found.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.synthetic_only import slope_at_critical_noise
+    >>> slope_at_critical_noise(p=100, m=[400, 1600], mu=1.0, gamma=1.0, phi=1.0, rho=1.0).round(3).tolist()
+    [-1.056, -2.123]
     """
     m = checks.array("m", m, low=0, open_low=True)
     phi, rho = _keep_rates(phi, rho)
@@ -135,10 +152,21 @@ def transition_curve(
     c : array_like
         p / n_hat >= 0.
 
+    Returns
+    -------
+    array
+        Of the broadcast shape.
+
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.synthetic_only import transition_curve
+    >>> transition_curve([-2.0, 0.0, 2.0], mu=1.0, gamma=1.0, phi=1.0, rho=1.0).round(3).tolist()
+    [0.175, 0.5, 0.825]
     """
     x, mu, c = checks.array("x", x), checks.array("mu", mu, low=0), checks.array("c", c, low=0)
     gamma = checks.array("gamma", gamma, low=0, open_low=True)

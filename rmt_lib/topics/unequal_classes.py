@@ -44,6 +44,14 @@ class TwoClasses:
     ------
     ValueError, TypeError
         Not mixtures, different dimensions, a negative `intercept`.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> from rmt_lib.topics.unequal_classes import TwoClasses
+    >>> world = TwoClasses(Mixture([1.0, 0.5]), Mixture([-1.0, 0.5], 2.0), intercept=10.0)
+    >>> [(source.n, source.mixture.mean.tolist()) for source in world.sources(100, 300)]
+    [(100.0, [1.0, 0.5, 10.0]), (300.0, [1.0, -0.5, -10.0])]
     """
 
     plus: Mixture
@@ -69,10 +77,24 @@ class TwoClasses:
     def sources(
         self, n_plus: float, n_minus: float, *, epsilon: Any = 0.0, phi: Any = 1.0, rho: Any = 1.0, weight: Any = 1.0
     ) -> list[Source]:
-        """One source for each class: `n_plus` and `n_minus` samples drawn.
+        """One source for each class. A label flipped in class +1 is a training label -1 on features of class +1.
 
-        `epsilon`, `phi`, `rho` and `weight` are as in `Source`: a number, or a pair (class +1, class -1). A label
-        flipped in class +1 is a training label -1 on features of class +1.
+        Parameters
+        ----------
+        n_plus, n_minus : float
+            Samples drawn of each class, >= 0.
+        epsilon, phi, rho, weight : float or pair of float
+            As in `Source`: a number, or a pair (class +1, class -1).
+
+        Returns
+        -------
+        list of Source
+            Class +1 first.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Bad input.
         """
         pairs = {}
         for name, value in {"epsilon": epsilon, "phi": phi, "rho": rho, "weight": weight}.items():
@@ -85,9 +107,24 @@ class TwoClasses:
         ]
 
     def fitted(self, n_hat_plus: int, n_hat_minus: int, seed: Any) -> TwoClasses:
-        """A generator: mean and covariance of each class fitted to so many fresh samples of it.
+        """A generator: mean and covariance of each class fitted to fresh samples of it.
 
-        The covariance divides by their number. `seed` is an int, a SeedSequence or a numpy Generator.
+        Parameters
+        ----------
+        n_hat_plus, n_hat_minus : int
+            Number of samples of each class, >= 1; the covariance divides by it.
+        seed : int, SeedSequence or Generator
+            Where the samples come from.
+
+        Returns
+        -------
+        TwoClasses
+            With the same intercept.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Bad input.
         """
         rng = checks.rng(seed)
         sides = []
@@ -105,6 +142,14 @@ class ClassScores:
     """Mean and variance of the signed score y (w'x + w_0) by class: class +1 first, on the first axis.
 
     Floats (2,) from the theory, one column per trial, (2, trials), from simulation.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.unequal_classes import ClassScores
+    >>> scores = ClassScores(np.array([0.4, 1.4]), np.array([1.0, 1.0]))
+    >>> shifted = scores.shifted(scores.best_offset())
+    >>> print(scores.accuracy.round(3).tolist(), shifted.accuracy.round(3).tolist())
+    [0.655, 0.919] [0.816, 0.816]
     """
 
     mean: Array
@@ -121,17 +166,59 @@ class ClassScores:
         return self.accuracy.mean(axis=0)
 
     def overall(self, share_plus: float) -> Array:
-        """Accuracy on fresh samples of which a share `share_plus` is of class +1."""
+        """Accuracy on fresh samples of which a share `share_plus` is of class +1.
+
+        Parameters
+        ----------
+        share_plus : float
+            In [0, 1].
+
+        Returns
+        -------
+        array
+            One number, or one for each trial.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Bad input.
+        """
         share = checks.number("share_plus", share_plus, low=0, high=1)
         return share * self.accuracy[0] + (1 - share) * self.accuracy[1]
 
     def shifted(self, offset: float) -> ClassScores:
-        """The scores after adding `offset` to the intercept of the trained classifier."""
+        """The scores after adding `offset` to the intercept of the trained classifier.
+
+        Parameters
+        ----------
+        offset : float
+            Any finite number.
+
+        Returns
+        -------
+        ClassScores
+            With other means and the same variances.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Bad input.
+        """
         offset = checks.number("offset", offset)
         return ClassScores(np.stack([self.mean[0] + offset, self.mean[1] - offset]), self.variance)
 
     def best_offset(self, share_plus: float = 0.5) -> float:
         """The offset with the best `overall(share_plus)`; one half asks for balanced accuracy.
+
+        Parameters
+        ----------
+        share_plus : float
+            In [0, 1].
+
+        Returns
+        -------
+        float
+            What `shifted` takes.
 
         Raises
         ------
@@ -160,7 +247,34 @@ class ClassScores:
 def predict_two_classes(target: TwoClasses, sources: Sequence[Source], *, gamma: float) -> ClassScores:
     """Limits by class of the ridge classifier trained on `sources`: the master theorem, read off for each class.
 
-    Parameters as in `predict`; `sources` from `TwoClasses.sources` of `target` and of generators, with one `intercept`.
+    Parameters
+    ----------
+    target : TwoClasses
+        The populations of fresh samples.
+    sources : sequence of Source
+        From `TwoClasses.sources` of `target` and of generators, with one `intercept`.
+    gamma : float
+        Ridge penalty, > 0.
+
+    Returns
+    -------
+    ClassScores
+        Arrays of shape (2,).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    ConvergenceError
+        As in `predict`.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> from rmt_lib.topics.unequal_classes import TwoClasses, predict_two_classes
+    >>> world = TwoClasses(Mixture(np.eye(50)[0]), Mixture(-np.eye(50)[0], 2.0), intercept=10.0)
+    >>> predict_two_classes(world, world.sources(100, 300), gamma=0.1).accuracy.round(3).tolist()
+    [0.456, 0.901]
     """
     sources = check_sources(target.signed[0], sources)
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
@@ -171,7 +285,36 @@ def predict_two_classes(target: TwoClasses, sources: Sequence[Source], *, gamma:
 def simulate_two_classes(
     target: TwoClasses, sources: Sequence[Source], *, gamma: float, trials: int, seed: Any, **options: Any
 ) -> ClassScores:
-    """Train on fresh data `trials` times and score both classes with the same classifiers; see `simulate`."""
+    """Train on fresh data `trials` times and score both classes with the same classifiers.
+
+    Parameters
+    ----------
+    target, sources, gamma
+        As in `predict_two_classes`; every `Source.n` must be a whole number.
+    trials, seed
+        As in `simulate`.
+    **options
+        method, executor: as in `simulate`.
+
+    Returns
+    -------
+    ClassScores
+        Arrays of shape (2, trials).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> from rmt_lib.topics.unequal_classes import TwoClasses, simulate_two_classes
+    >>> world = TwoClasses(Mixture(np.eye(50)[0]), Mixture(-np.eye(50)[0], 2.0), intercept=10.0)
+    >>> scores = simulate_two_classes(world, world.sources(100, 300), gamma=0.1, trials=20, seed=1)
+    >>> scores.accuracy.mean(axis=1).round(3).tolist()
+    [0.448, 0.904]
+    """
     batches = batches_of(check_sources(target.signed[0], sources))
     means, variances = simulate_scores(target.signed, batches, gamma=gamma, trials=trials, seed=seed, **options)
     return ClassScores(means[:, :, 0].T, variances[:, :, 0, 0].T)
@@ -181,6 +324,35 @@ def balancing_weights(world: TwoClasses, n_plus: float, n_minus: float, *, gamma
     r"""Class weights at which both classes have the same load :math:`g_k = \pi_k \omega_k / (1 + \omega_k \delta_k)`.
 
     They are scaled to :math:`\omega_+ n_+ + \omega_- n_- = N`. All labels are right and kept.
+
+    Parameters
+    ----------
+    world : TwoClasses
+        The populations.
+    n_plus, n_minus : float
+        Samples of each class, > 0.
+    gamma : float
+        Ridge penalty, > 0.
+
+    Returns
+    -------
+    tuple of float
+        The weights of class +1 and of class -1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+    ConvergenceError
+        As in `predict`.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> from rmt_lib.topics.unequal_classes import TwoClasses, balancing_weights
+    >>> world = TwoClasses(Mixture(np.eye(50)[0]), Mixture(-np.eye(50)[0], 2.0), intercept=10.0)
+    >>> [round(weight, 3) for weight in balancing_weights(world, 100, 300, gamma=0.1)]
+    [2.059, 0.647]
     """
     counts = {"n_plus": n_plus, "n_minus": n_minus}
     n = np.array([checks.number(name, count, low=0, open_low=True) for name, count in counts.items()])
@@ -252,12 +424,27 @@ def predict_class_generators(
     gamma : float
         Ridge penalty, > 0.
 
+    Returns
+    -------
+    ClassScores
+        Arrays of shape (2,).
+
     Raises
     ------
     ValueError, TypeError
         Bad input, or a covariance that is not the identity.
     ConvergenceError
         A fixed point was not reached.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> from rmt_lib.topics.unequal_classes import TwoClasses, predict_class_generators
+    >>> world = TwoClasses(Mixture(np.eye(50)[0]), Mixture(-np.eye(50)[0]), intercept=10.0)
+    >>> real, (plus, minus) = world.sources(50, 150), world.sources(100, 100)
+    >>> scores = predict_class_generators(world, real, [(plus, 100), (minus, 200)], gamma=0.1)
+    >>> scores.accuracy.round(3).tolist()
+    [0.719, 0.873]
     """
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
     sources = check_sources(target.signed[0], [*real, *(source for source, _ in synthetic)])
@@ -272,7 +459,7 @@ def predict_class_generators(
     total = n.sum()
     pi = n / total
     index = np.r_[np.zeros(len(real), int), 1 + np.arange(len(n_hat))]
-    system = System(_Wisharts(p, p / n_hat), index, pi * weight * alpha, weight, gamma, total, p)  # type: ignore[arg-type]
+    system = System(_Wisharts(p, p / n_hat), index, pi * weight * alpha, weight, gamma, total, p)
     solution = solve(system)
     delta, r = solution.delta[index], solution.resolvent.factor
     g, b = pi * weight / (1 + weight * delta), pi * weight**2 / (1 + weight * delta) ** 2

@@ -64,13 +64,29 @@ def weight_at_infinite_gamma_isotropic(
         n_s = \omega \lambda m, \qquad \frac1{n_s} = \frac{\alpha}{\lambda^2 m} + \frac1{\hat n},
 
     with :math:`\hat n = \infty` for ``known_mean``. Together with n real samples the data is worth
-    :math:`n + n_s` of them. Both are 0 for ``reused``, and where :math:`\lambda \le 0`. Arguments as in
-    `predict_isotropic`; all broadcast.
+    :math:`n + n_s` of them. Both are 0 for ``reused``, and where :math:`\lambda \le 0`.
+
+    Parameters
+    ----------
+    m, epsilon, phi, rho, n_hat, generator : array_like
+        As in `predict_isotropic`; all broadcast. `n_hat` is not used for ``reused``.
+
+    Returns
+    -------
+    WeightAtInfiniteGamma
+        The weight omega and the worth n_s, arrays of the broadcast shape.
 
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.weights import weight_at_infinite_gamma_isotropic
+    >>> best = weight_at_infinite_gamma_isotropic(m=400, epsilon=0.2, n_hat=200, generator="held_out")
+    >>> print(f"{best.weight:.3f} {best.worth:.1f}")
+    0.349 83.7
     """
     n_hat = np.where(np.asarray(generator) == "reused", np.inf, n_hat)  # not used there
     s = Setting(n=1, m=m, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator)  # for any n
@@ -91,12 +107,28 @@ def break_even_balance(*, p: Any, n: Any, m: Any, mu: Any, gamma: Any) -> Array:
 
     For the generators ``known_mean`` and ``held_out``; it does not depend on n_hat, and of m only through N. It is
     less than :math:`\sigma \mu^2 / (1 + \sigma \mu^2)`, the mean score of the real-only classifier, and tends to 0 as
-    gamma grows. All arguments broadcast, as in `predict_isotropic`; n and mu > 0.
+    gamma grows.
+
+    Parameters
+    ----------
+    p, n, m, mu, gamma : array_like
+        As in `predict_isotropic`, with n and mu > 0; all broadcast.
+
+    Returns
+    -------
+    array
+        Of the broadcast shape. Where it is negative, labels can help that are more often wrong than right.
 
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.weights import break_even_balance
+    >>> break_even_balance(p=100, n=200, m=200, mu=1.0, gamma=[0.1, 1.0, 10.0]).round(3).tolist()
+    [-0.021, 0.201, 0.044]
     """
     p, n, mu = (
         checks.array("p", p, low=1),
@@ -142,6 +174,15 @@ def best_weight_isotropic(
     ------
     ValueError, TypeError
         Bad input; `weight` among the arguments, or an argument that is not a single number.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.weights import best_weight_isotropic
+    >>> for gamma in (0.5, None):
+    ...     best = best_weight_isotropic(p=100, n=200, m=400, mu=1.0, gamma=gamma, epsilon=0.2)
+    ...     print(f"{best.weight:.2f} {best.gamma} {best.accuracy:.4f}")
+    0.28 0.5 0.7956
+    0.60 inf 0.8106
     """
     if "weight" in synthetic:
         raise TypeError("best_weight_isotropic chooses weight: it must not be given")
@@ -195,6 +236,13 @@ def best_mix_isotropic(*, m_max: float, **setting: Any) -> BestMix:
     ------
     ValueError, TypeError
         Bad input, such as m or gamma in the setting.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.weights import best_mix_isotropic
+    >>> best = best_mix_isotropic(m_max=400, p=100, n=200, mu=1.0, epsilon=0.2, n_hat=200, generator="held_out")
+    >>> print(f"{best.m:g} {best.weight:.3f} {best.gamma} {best.accuracy:.4f}")
+    400 0.349 inf 0.8051
     """
     for name in ("m", "gamma"):
         if name in setting:
@@ -219,10 +267,35 @@ def best_weight(target: Mixture, sources: Sequence[Source], index: int, *, gamma
     with A, B the means of :math:`\mu' a`, :math:`\mu' b`, and V the expectations of :math:`a' C a`, :math:`a' C b`,
     :math:`b' C b`.
 
+    Parameters
+    ----------
+    target : Mixture
+        Population (mu, C) of the fresh samples to classify.
+    sources : sequence of Source
+        Training data; the weight of the source at `index` is not used.
+    index : int
+        Which of the sources to weigh, counted from 0.
+    gamma : float, optional
+        Ridge penalty, > 0; None to choose it.
+
+    Returns
+    -------
+    BestWeight
+        The weight, the penalty (infinite where no finite one is better) and the accuracy.
+
     Raises
     ------
     ValueError, TypeError
         Bad input; no other source with samples.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source
+    >>> from rmt_lib.topics.weights import best_weight
+    >>> mixture = Mixture(np.full(20, 0.2), np.linspace(0.5, 1.5, 20))
+    >>> best = best_weight(mixture, [Source(mixture, 50), Source(mixture, 100, epsilon=0.2)], 1, gamma=0.5)
+    >>> print(f"{best.weight:.2f} {best.accuracy:.4f}")
+    0.37 0.7807
     """
     sources = check_sources(target, sources)
     if isinstance(index, bool) or not isinstance(index, int):
@@ -255,7 +328,8 @@ def best_weight(target: Mixture, sources: Sequence[Source], index: int, *, gamma
         mix = np.array([1.0, up / down])
         accuracy = float(ndtr(mix @ (a, b) / np.sqrt(mix @ v @ mix)))
         best = max(best, BestWeight(float(up / down), np.inf, accuracy), key=lambda result: result.accuracy)
-    grid = np.linspace(*np.log(GAMMAS), COARSE)
+    low, high = np.log(GAMMAS)
+    grid = np.linspace(low, high, COARSE)
     values = np.array([[z(value, weight) for weight in np.exp(grid)] for value in np.exp(grid)])
     value, weight, top = _climb(z, values, grid)
     return BestWeight(weight, value, float(ndtr(top))) if ndtr(top) > best.accuracy + GAIN else best
@@ -272,7 +346,8 @@ def _joint(setting: dict[str, Any], m: float) -> BestWeight:
     def z(gamma: Any, weight: Any) -> Array:
         return predict_isotropic(gamma=gamma, weight=weight, **setting).z
 
-    grid = np.linspace(*np.log(GAMMAS), GRID)
+    low, high = np.log(GAMMAS)
+    grid = np.linspace(low, high, GRID)
     gamma, climbed, best = _climb(z, z(np.exp(grid)[:, None], np.exp(grid)), grid)
     if best <= limit + GAIN:
         return BestWeight(weight, np.inf, float(ndtr(limit)))

@@ -22,17 +22,47 @@ GRID = 61
 
 
 class SampleValues(NamedTuple):
-    """What one synthetic sample adds to z = mean / sqrt(variance), at m = 0; accuracy is Phi(z)."""
+    """What one synthetic sample adds to z = mean / sqrt(variance), at m = 0; accuracy is Phi(z).
+
+    Attributes
+    ----------
+    right : array
+        Kept, with a right label.
+    wrong : array
+        Kept, with a wrong label.
+    drawn : array
+        Drawn, kept or not: N grows, and with it the penalty gamma N. Without 1/N in the loss this is 0.
+    """
 
     right: Array
-    """Kept, with a right label."""
     wrong: Array
-    """Kept, with a wrong label."""
     drawn: Array
-    """Drawn, kept or not: N grows, and with it the penalty gamma N. Without 1/N in the loss this is 0."""
 
     def slope(self, *, epsilon: Any, phi: Any = 1.0, rho: Any = 1.0) -> Array:
-        r"""dz / dm at m = 0: :math:`\phi (1 - \epsilon) V_{right} + \rho \epsilon V_{wrong} + V_{drawn}`."""
+        r"""dz / dm at m = 0: :math:`\phi (1 - \epsilon) V_{right} + \rho \epsilon V_{wrong} + V_{drawn}`.
+
+        Parameters
+        ----------
+        epsilon, phi, rho : array_like
+            Label noise and keep rates of right and wrong labels, in [0, 1]; they broadcast against the values.
+
+        Returns
+        -------
+        array
+            Of the broadcast shape, per sample drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Bad input.
+
+        Examples
+        --------
+        >>> from rmt_lib.topics.when_it_helps import first_sample_values
+        >>> values = first_sample_values(p=200, n=400, mu=1.0, gamma=1.0)
+        >>> (1000 * values.slope(epsilon=[0.0, 0.1, 0.2])).round(3).tolist()
+        [0.399, 0.131, -0.137]
+        """
         coins = Coins(epsilon=epsilon, phi=phi, rho=rho)
         return coins.kept_right * self.right + coins.kept_wrong * self.wrong + self.drawn
 
@@ -73,6 +103,13 @@ def first_sample_values(*, p: Any, n: Any, mu: Any, gamma: Any) -> SampleValues:
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.when_it_helps import first_sample_values
+    >>> values = first_sample_values(p=200, n=400, mu=1.0, gamma=1.0)
+    >>> print(f"{1000 * values.right:.3f} {1000 * values.wrong:.3f} {1000 * values.drawn:.3f}")
+    0.298 -2.379 0.100
     """
     p, n, mu, gamma = _real("p", p, low=1), _real("n", n), _real("mu", mu), _real("gamma", gamma)
     eta = p / n
@@ -98,10 +135,21 @@ def break_even_noise(*, p: Any, n: Any, mu: Any, gamma: Any, phi: Any = 1.0, rho
     phi, rho : array_like
         Keep rates of right and wrong labels, in [0, 1].
 
+    Returns
+    -------
+    array
+        Of the broadcast shape, in [0, 1].
+
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.when_it_helps import break_even_noise
+    >>> break_even_noise(p=200, n=400, mu=1.0, gamma=1.0, rho=[1.0, 0.2]).round(3).tolist()
+    [0.149, 0.515]
     """
     values = first_sample_values(p=p, n=n, mu=mu, gamma=gamma)
     clean = values.slope(epsilon=0.0, phi=phi, rho=rho)
@@ -118,10 +166,30 @@ def z_at_infinite_gamma(target: Mixture, sources: Sequence[Source]) -> float:
     :math:`\mu' h / \sqrt{h' C h + \sum_k \pi_k \omega_k^2 \alpha_k \frac1N \operatorname{tr} C_k C}` with
     :math:`h = \sum_k \pi_k \omega_k h_k`. It is 0 where nothing is kept.
 
+    Parameters
+    ----------
+    target : Mixture
+        Population of the fresh samples to classify.
+    sources : sequence of Source
+        Training data, at least one sample drawn in all.
+
+    Returns
+    -------
+    float
+        The limit of z.
+
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source
+    >>> from rmt_lib.topics.when_it_helps import z_at_infinite_gamma
+    >>> mixture = Mixture(np.eye(50)[0])
+    >>> print(round(z_at_infinite_gamma(mixture, [Source(mixture, 100), Source(mixture, 200, epsilon=0.2)]), 4))
+    0.8737
     """
     pull, noise = weighted_sums(target, check_sources(target, sources))
     spread = pull @ target.dense @ pull + noise
@@ -149,12 +217,28 @@ def z_at_infinite_gamma_isotropic(
     with the sign of L, where the error of the fitted mean adds :math:`E = 0` (``known_mean``),
     :math:`(\omega \lambda m)^2 / \hat n` (``held_out``) or
     :math:`2 \omega \lambda m + (\omega \lambda m)^2 / \hat n` (``reused``, with n for an infinite n_hat).
-    Arguments as in `predict_isotropic`; all broadcast. It is 0 where nothing is kept.
+    It is 0 where nothing is kept.
+
+    Parameters
+    ----------
+    p, n, m, mu, epsilon, phi, rho, n_hat, generator, weight : array_like
+        As in `predict_isotropic`; all broadcast.
+
+    Returns
+    -------
+    array
+        Of the broadcast shape.
 
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.when_it_helps import z_at_infinite_gamma_isotropic
+    >>> z_at_infinite_gamma_isotropic(p=50, n=100, m=[0, 200], mu=1.0, epsilon=0.2).round(4).tolist()
+    [0.8165, 0.8737]
     """
     s = Setting(
         p=p, n=n, m=m, mu=mu, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator, weight=weight
@@ -174,10 +258,27 @@ def best_gamma_isotropic(**setting: Any) -> BestGamma:
     compared with the limit gamma -> infinity, `z_at_infinite_gamma_isotropic`: the result is finite only if it raises
     z by more than `GAIN`. It is `GAMMAS[0]` where accuracy rises all the way down.
 
+    Parameters
+    ----------
+    **setting
+        p, n, m, mu, epsilon, phi, rho, n_hat, generator, weight: as in `predict_isotropic`, single values.
+
+    Returns
+    -------
+    BestGamma
+        The penalty, infinite where no finite one is better, and its accuracy.
+
     Raises
     ------
     ValueError, TypeError
         Bad input; gamma among the arguments, or an argument that is not a single number.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.when_it_helps import best_gamma_isotropic
+    >>> best = best_gamma_isotropic(p=100, n=200, m=400, mu=1.0, n_hat=100)
+    >>> print(f"{best.gamma:.2f} {best.accuracy:.4f}")
+    8.45 0.8235
     """
     if "gamma" in setting:
         raise TypeError("best_gamma_isotropic chooses gamma: it must not be given")
@@ -191,10 +292,29 @@ def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestGamma:
 
     The limit at an infinite penalty is `z_at_infinite_gamma`. About 80 predictions.
 
+    Parameters
+    ----------
+    target, sources
+        As in `predict`.
+
+    Returns
+    -------
+    BestGamma
+        The penalty, infinite where no finite one is better, and its accuracy.
+
     Raises
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source
+    >>> from rmt_lib.topics.when_it_helps import best_gamma
+    >>> mixture = Mixture(np.full(20, 0.2), np.linspace(0.5, 1.5, 20))
+    >>> best = best_gamma(mixture, [Source(mixture, 50), Source(mixture, 100, epsilon=0.2)])
+    >>> print(f"{best.gamma:.1f} {best.accuracy:.4f}")
+    12.6 0.7804
     """
     sources, limit = check_sources(target, sources), z_at_infinite_gamma(target, sources)
     return best_on_grid(lambda gamma: predict(target, sources, gamma=gamma).z, limit, arrays=False)
@@ -226,6 +346,13 @@ def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None 
     ------
     ValueError, TypeError
         Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.when_it_helps import worth_in_real_samples
+    >>> setting = dict(p=100, n=200, m=400, mu=1.0, epsilon=0.1)
+    >>> print(f"{worth_in_real_samples(**setting, gamma=1.0):.1f} {worth_in_real_samples(**setting):.1f}")
+    181.5 250.7
     """
     p, n, mu = (checks.number(name, value, low=0, open_low=True) for name, value in (("p", p), ("n", n), ("mu", mu)))
     setting = dict(p=p, n=n, mu=mu, **synthetic)
@@ -261,26 +388,90 @@ def _real(name: str, value: Any, *, low: float = 0.0) -> Array:
 
 
 def z_of_real_data(eta: Any, mu: Any, gamma: Any) -> Array:
-    """z of real data alone, C = I and eta = p / n."""
+    r"""z of real data alone, C = I and eta = p / n: :math:`\mu^2 \sqrt{\sigma \sqrt D / (\mu^2 + \eta)}`.
+
+    :math:`\sigma` and D are those of `first_sample_values`.
+
+    Parameters
+    ----------
+    eta, mu, gamma : float or array
+        Dimension over samples, length of the mean, ridge penalty, all > 0. They broadcast and are taken as checked.
+
+    Returns
+    -------
+    array
+        Of the broadcast shape.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.when_it_helps import z_of_real_data
+    >>> z_of_real_data(0.5, 1.0, np.array([0.1, 1.0, 10.0])).round(3).tolist()
+    [0.652, 0.776, 0.815]
+    """
     sigma, root = shrinkage(eta, gamma)
     return mu**2 * np.sqrt(sigma * root / (mu**2 + eta))
 
 
 def weighted_sums(target: Mixture, sources: Sequence[Source]) -> tuple[Array, float]:
-    """Mean of the sum of omega q s u over all samples, and what its randomness adds to the variance of the score."""
+    r"""Mean of the sum of omega q s u over all samples, and what its randomness adds to the variance of the score.
+
+    They are :math:`\sum_k n_k \omega_k h_k` and :math:`\sum_k n_k \omega_k^2 \alpha_k \operatorname{tr} C_k C`.
+
+    Parameters
+    ----------
+    target : Mixture
+        Population (mu, C) of the fresh samples.
+    sources : sequence of Source
+        Training data, taken as checked.
+
+    Returns
+    -------
+    tuple of array and float
+        The mean, (p,), and the addition to the variance.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture, Source
+    >>> from rmt_lib.topics.when_it_helps import weighted_sums
+    >>> mixture = Mixture([1.0, 0.0])
+    >>> pull, noise = weighted_sums(mixture, [Source(mixture, 100), Source(mixture, 200, epsilon=0.2)])
+    >>> print(pull.round(1).tolist(), round(float(noise), 1))
+    [220.0, 0.0] 600.0
+    """
     noise = sum(
         source.n * source.weight**2 * source.alpha * np.sum(source.mixture.dense * target.dense) for source in sources
     )
-    return sum(source.n * source.weight * source.pull for source in sources), noise
+    pulls = (source.n * source.weight * source.pull for source in sources)
+    return sum(pulls, np.zeros(target.p)), noise
 
 
 def best_on_grid(z: Callable[[Any], Any], limit: float, *, arrays: bool) -> BestGamma:
     """The gamma of the highest `z(gamma)`: the best of a grid, refined between its neighbours, against the `limit`.
 
-    `limit` is the value at an infinite gamma. `arrays` says that z takes the whole grid in one call, as functions built
-    on `predict_isotropic` do; else it is called for one gamma after another.
+    Parameters
+    ----------
+    z : callable
+        ``z(gamma)``, the quantity that accuracy rises with.
+    limit : float
+        Its value at an infinite gamma.
+    arrays : bool
+        Whether z takes the whole grid in one call, as functions built on `predict_isotropic` do; else it is called for
+        one gamma after another.
+
+    Returns
+    -------
+    BestGamma
+        The gamma, infinite unless a finite one raises z by more than `GAIN`, and the accuracy Phi(z).
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.when_it_helps import best_on_grid
+    >>> best = best_on_grid(lambda gamma: 1 - (np.log(gamma) - 1) ** 2, 0.5, arrays=True)
+    >>> print(f"{best.gamma:.3f} {best.accuracy:.4f}")
+    2.718 0.8413
     """
-    grid = np.linspace(*np.log(GAMMAS), GRID)
+    low, high = np.log(GAMMAS)
+    grid = np.linspace(low, high, GRID)
     values = z(np.exp(grid)) if arrays else np.array([z(gamma) for gamma in np.exp(grid)])
     top = int(np.argmax(values))
     around = grid[max(top - 1, 0)], grid[min(top + 1, GRID - 1)]
