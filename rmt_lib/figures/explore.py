@@ -39,7 +39,7 @@ __all__ = ["MAX_BYTES", "MAX_FRAMES", "Choice", "Exploration", "Slider", "explor
 _Places = tuple[Bbox, ...]
 
 # The browser draws the text, and minor ticks are left out: half the size and time.
-_FRAME_STYLE = {"svg.fonttype": "none", "xtick.minor.bottom": False, "ytick.minor.left": False}
+_FRAME_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "xtick.minor.bottom": False, "ytick.minor.left": False}
 
 MAX_FRAMES = 200  # in one panel
 MAX_BYTES = 8_000_000  # in one figure, all panels together
@@ -133,8 +133,8 @@ class Slider(Choice):
     Parameters
     ----------
     live_range
-        (low, high, step) of the slider where a kernel runs; three integers make it take integers. Without it,
-        the slider moves over `values` there too.
+        (low, high, step) of the slider where a kernel runs; with an integer default, three integers make it take
+        integers. Without it, the slider moves over `values` there too.
     log
         Whether the live slider is logarithmic: `step` then counts decades, and the values are floats.
 
@@ -176,7 +176,7 @@ class Slider(Choice):
         if self.log:
             limits = {"min": math.log10(low), "max": math.log10(high), "readout_format": ".3g"}
             return _control(widgets.FloatLogSlider, self.label, **limits, **traits)
-        integers = all(isinstance(end, int) for end in self.live_range)
+        integers = all(isinstance(value, int) for value in (*self.live_range, self.default))
         kind, readout_format = (widgets.IntSlider, "d") if integers else (widgets.FloatSlider, ".3g")
         return _control(kind, self.label, min=low, max=high, readout_format=readout_format, **traits)
 
@@ -269,6 +269,11 @@ def explore(
         Where frames are drawn in advance, the reader chooses a panel, and the others stay at their defaults.
     panel_label
         The visible text of that choice.
+
+    Returns
+    -------
+    Exploration
+        The figure; a cell that ends with it shows it.
 
     Raises
     ------
@@ -415,7 +420,9 @@ def _frames(drawing: _Drawing, panels: Mapping[str, Sequence[str]]) -> dict[tupl
             )
         keys |= dict.fromkeys(itertools.product(*grid))
 
-    frames, size, places = {}, 0, ()
+    frames: dict[tuple[Any, ...], widgets.HTML] = {}
+    places: _Places = ()
+    size = 0
     layout, style = _frame_layout(), _new(HTMLStyle)
     for key in progress(keys, total=len(keys), desc="drawing", unit="frame"):
         parameters = {control.name: value for control, value in zip(drawing.controls, key, strict=True)}

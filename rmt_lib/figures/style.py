@@ -11,12 +11,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.lines import Line2D
+from matplotlib.rcsetup import cycler
 from numpy.typing import ArrayLike
 
 __all__ = [
@@ -36,7 +38,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Mark:
-    """How one meaning is drawn, in every chapter."""
+    """How one meaning is drawn, in every chapter.
+
+    Attributes
+    ----------
+    color : str
+        As "#1F81FB".
+    dash : str or tuple
+        A line style of matplotlib.
+    marker : str
+        A marker of matplotlib.
+    """
 
     color: str
     dash: str | tuple[int, tuple[float, ...]]
@@ -64,7 +76,8 @@ TEXT_COLOR = "#1A1A1A"
 
 _CYCLE = ("real", "synthetic", "oracle", "mixed", "weak", "none", "released", "simulation")
 
-STYLE: Mapping[str, object] = MappingProxyType(
+# Keys are texts; matplotlib's own type for them changes from release to release.
+STYLE: Mapping[Any, Any] = MappingProxyType(
     {
         "figure.figsize": (6.4, 4.2),
         "figure.dpi": 96,
@@ -88,7 +101,7 @@ STYLE: Mapping[str, object] = MappingProxyType(
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "axes.prop_cycle": mpl.cycler(color=[COLORS[meaning] for meaning in _CYCLE]),
+        "axes.prop_cycle": cycler(color=[COLORS[meaning] for meaning in _CYCLE]),
         "grid.color": "#E3E3E3",
         "grid.linewidth": 0.8,
         "xtick.color": "#5A5A5A",
@@ -130,9 +143,28 @@ def use_style() -> None:
 
 
 def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, *, meaning: str = "theory", label: str | None = None) -> Line2D:
-    """Draw a prediction as a line in the colour and dash of `meaning` (a key of `MARKS`).
+    """Draw a prediction as a line in the colour and dash of its meaning.
 
-    Raises ValueError if `meaning` is unknown.
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    x, y : array_like
+        Points of the line.
+    meaning : str
+        A key of `MARKS`.
+    label : str, optional
+        Its text in the legend.
+
+    Returns
+    -------
+    Line2D
+        The line.
+
+    Raises
+    ------
+    ValueError
+        Unknown meaning.
     """
     mark = _mark(meaning)
     (line,) = ax.plot(x, y, color=mark.color, linestyle=mark.dash, label=label, zorder=2)
@@ -150,8 +182,24 @@ def simulation_points(
 ) -> ErrorbarContainer:
     """Draw measured values as points with error bars of two standard errors to each side.
 
-    Markers are white inside and the bar is drawn over them, so that a bar shorter than its marker is still
-    seen. `meaning` is a key of `MARKS`; ValueError is raised if it is unknown.
+    Markers are white inside and the bar is drawn over them, so that a bar shorter than its marker is still seen.
+
+    Parameters
+    ----------
+    ax, x, meaning, label
+        As in `theory_line`.
+    value, standard_error : array_like
+        What was measured, with its standard error.
+
+    Returns
+    -------
+    ErrorbarContainer
+        Points and bars.
+
+    Raises
+    ------
+    ValueError
+        Unknown meaning.
     """
     mark = _mark(meaning)
     return ax.errorbar(
@@ -171,13 +219,46 @@ def simulation_points(
 
 
 def chance_line(ax: Axes, value: float = 0.5, *, label: str | None = "chance") -> Line2D:
-    """Draw a dotted horizontal line at the accuracy of a guess."""
+    """Draw a dotted horizontal line at the accuracy of a guess.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    value : float
+        The accuracy.
+    label : str, optional
+        Its text in the legend.
+
+    Returns
+    -------
+    Line2D
+        The line.
+    """
     mark = MARKS["chance"]
     return ax.axhline(value, color=mark.color, linestyle=mark.dash, linewidth=1.5, label=label, zorder=1)
 
 
 def best_line(ax: Axes, x: float, *, meaning: str = "theory", label: str | None = None) -> Line2D:
-    """Draw a thin vertical line where something is best; ValueError if `meaning` is not a key of `MARKS`."""
+    """Draw a thin vertical line where something is best.
+
+    Parameters
+    ----------
+    x : float
+        Where that is.
+    ax, meaning, label
+        As in `theory_line`.
+
+    Returns
+    -------
+    Line2D
+        The line.
+
+    Raises
+    ------
+    ValueError
+        Unknown meaning.
+    """
     return ax.axvline(x, color=_mark(meaning).color, linewidth=1.0, linestyle="--", label=label, zorder=1)
 
 
@@ -194,8 +275,33 @@ def histogram_with_density(
 ) -> tuple[BarContainer, Line2D]:
     """Draw a normalised histogram of `samples` and the density that theory gives at the points `x`.
 
-    The bins cover `x`, so that the same `x` gives comparable figures; samples beyond it are not drawn but do
-    count, so that the bars still compare with the density. ValueError is raised if `meaning` is unknown.
+    The bins cover `x`, so that the same `x` gives comparable figures; samples beyond it are not drawn but do count, so
+    that the bars still compare with the density.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    samples : array_like
+        What was drawn or measured, of any shape.
+    x, density : array_like
+        Points, and the density there.
+    bins : int
+        Number of bars.
+    meaning : str
+        A key of `MARKS`, for the bars.
+    sample_label, density_label : str, optional
+        Texts in the legend.
+
+    Returns
+    -------
+    BarContainer, Line2D
+        The bars and the line.
+
+    Raises
+    ------
+    ValueError
+        Unknown meaning.
     """
     points, values = np.asarray(x, dtype=float), np.ravel(samples)
     low, high = float(points.min()), float(points.max())
@@ -208,7 +314,8 @@ def histogram_with_density(
         alpha=0.35,
         label=sample_label,
     )
-    return bars, theory_line(ax, points, density, label=density_label)
+    # Of one sample the bars are one container.
+    return cast(BarContainer, bars), theory_line(ax, points, density, label=density_label)
 
 
 def _mark(meaning: str) -> Mark:
