@@ -10,7 +10,8 @@ What is exported here is the core: a data model, the theorem, its simulation. Qu
 
 Where a quantity has a function for any covariances and one for the identity, the bare name is the general function and
 ``_isotropic`` marks the special one. A docstring that says "(ours)" means that the formula was derived for this project
-and, as far as we looked, is not published in this form; what it rests on is cited in the chapter.
+and, as far as we looked (abstracts and summaries, mostly), is not published in this form; what it rests on is cited in
+the chapter.
 """
 
 from rmt_lib.fitted import Population, predict_fitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Sizes of finite numbers that are taken: beyond, a square leaves double precision."""
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 60
+
+
+def shown(value: Any) -> str:
+    """`value` as a message shows it: cut where it is long."""
+    return _REPR.repr(value)
 
 
 def _allowed(low: float, high: float, open_low: bool, infinite: bool) -> str:
@@ -34,22 +46,31 @@ def array(
     Raises
     ------
     TypeError
-        Not numeric (a string, None, a bool, a complex number).
+        Not numeric (a string, None, a bool, a complex number), or a masked array.
     ValueError
-        NaN, infinite (unless `infinite`), or outside the range.
+        NaN, infinite (unless `infinite`), outside the range, larger than `LARGEST` in size, or positive and smaller
+        than `SMALLEST` where 0 is not allowed.
     """
     try:
         raw = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} must be a regular array of numbers, got {value!r}") from error
+        raise ValueError(f"{name} must be a regular array of numbers, got {shown(value)}") from error
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array, whose mask would be lost: fill or leave out what it hides")
     if raw.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be a real number or an array of them, got {value!r}")
+        raise TypeError(f"{name} must be a real number or an array of them, got {shown(value)}")
     result = raw.astype(np.float64)
     bad = np.isnan(result) | (result <= low if open_low else result < low) | (result > high)
     if not infinite:
         bad |= np.isinf(result)
     if bad.any():
         raise ValueError(f"{name} must be {_allowed(low, high, open_low, infinite)}, got {result[bad].flat[0]:g}")
+    size = np.abs(result)
+    extreme = np.isfinite(size) & (size > LARGEST)
+    if open_low and low == 0:
+        extreme |= size < SMALLEST
+    if extreme.any():
+        raise ValueError(f"{name} must be from {SMALLEST:g} to {LARGEST:g} in size, got {result[extreme].flat[0]:g}")
     return result
 
 
@@ -57,9 +78,9 @@ def number(name: str, value: Any, *, low: float = -np.inf, high: float = np.inf,
     """`value` as a finite float; like `array`, for a single number."""
     if (
         type(value) in (int, float)
-        and -np.inf < value < np.inf
+        and -LARGEST <= value <= LARGEST
         and low <= value <= high
-        and value != (low if open_low else None)
+        and not (open_low and value < low + SMALLEST)
     ):
         return float(value)  # the common case, without the cost of an array
     result = array(name, value, low=low, high=high, open_low=open_low)
@@ -83,10 +104,11 @@ def frozen(value: Any) -> Array:
     return copy
 
 
-def single(function: str, shape: tuple[int, ...]) -> None:
-    """TypeError if the arguments of `function` broadcast to more than one setting."""
-    if shape:
-        raise TypeError(f"{function} takes a single setting, got arguments of shape {shape}")
+def single(**values: Any) -> None:
+    """TypeError for the first of these arguments that is not a single value."""
+    for name, value in values.items():
+        if np.ndim(value):
+            raise TypeError(f"{name} must be a single value, got an array of shape {np.shape(value)}")
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
@@ -103,7 +125,7 @@ def rng(seed: Any) -> np.random.Generator:
     if isinstance(seed, np.random.Generator | np.random.SeedSequence):
         return np.random.default_rng(seed)
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"seed must be an int, a SeedSequence or a numpy Generator, got {seed!r}")
+        raise TypeError(f"seed must be an int, a SeedSequence or a numpy Generator, got {shown(seed)}")
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
     return np.random.default_rng(int(seed))

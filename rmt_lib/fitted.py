@@ -38,6 +38,12 @@ class Curves(NamedTuple):
     signal_square: float
     r""":math:`\mu' (C + \nu)^{-1} C (C + \nu)^{-1} \mu = f + \nu f'`."""
 
+    def checked(self) -> Curves:
+        """These curves; ValueError where a correction has made one negative that cannot be."""
+        if min(self.freedom_square, self.signal, self.signal_square) < 0:
+            raise ValueError("samples must be more for this mean and penalty: a corrected estimate is negative")
+        return self
+
 
 class MeanClassifier(NamedTuple):
     """w_bar = R (along_mean mu + along_error e); mu is the true mean, mu + e that of the generator."""
@@ -116,7 +122,7 @@ class Population:
 
     def __post_init__(self) -> None:
         if not isinstance(self.mixture, Mixture):
-            raise TypeError(f"mixture must be a Mixture, got {self.mixture!r}")
+            raise TypeError(f"mixture must be a Mixture, got {checks.shown(self.mixture)}")
         for name in ("samples", "mean_samples"):
             value = float(checks.array(name, getattr(self, name), low=1, infinite=True))
             object.__setattr__(self, name, value)
@@ -131,6 +137,11 @@ class Population:
         object.__setattr__(self, "_eigenvalues", checks.frozen(eigenvalues))
         object.__setattr__(self, "_squares", checks.frozen(coordinates**2))
         object.__setattr__(self, "_rank", rank)
+
+    @property
+    def trace(self) -> float:
+        """tr C, the limit of nu d(nu)."""
+        return float(self._eigenvalues.sum())
 
     @classmethod
     def of_data(cls, features: Any, labels: Any, *, corrected: bool = True) -> Population:
@@ -185,14 +196,20 @@ class Population:
         Parameters
         ----------
         ridge : float
-            nu itself, > 0, where the population is known; gamma_0, which the correction turns into nu, elsewhere. Taken
-            as checked.
+            nu itself, > 0, where the population is known; gamma_0, which the correction turns into nu, elsewhere.
 
         Returns
         -------
         Curves
             nu, the curves and their slopes.
+
+        Raises
+        ------
+        ValueError
+            A ridge that is not > 0.
         """
+        if not ridge > 0:
+            raise ValueError(f"ridge must be > 0, got {ridge:g}")
         eigenvalues, squares = self._eigenvalues, self._squares
         inverse = 1 / (eigenvalues + ridge)
         share = eigenvalues * inverse
@@ -216,7 +233,7 @@ def population_of(target: Population | Mixture) -> Population:
     """`target` itself, or a known mixture as a population."""
     population = Population(target) if isinstance(target, Mixture) else target
     if not isinstance(population, Population):
-        raise TypeError(f"target must be a Population or a Mixture, got {target!r}")
+        raise TypeError(f"target must be a Population or a Mixture, got {checks.shown(target)}")
     return population
 
 
@@ -254,7 +271,7 @@ def predict_fitted(
     n, m : float
         Real and synthetic samples drawn, >= 0, not both 0.
     gamma, weight : float
-        Ridge penalty and weight of the synthetic samples, > 0.
+        Ridge penalty > 0, and weight >= 0 of the synthetic samples.
     epsilon, phi, rho, n_hat, generator
         As in `predict_isotropic`, single values.
 
@@ -286,12 +303,17 @@ def predict_fitted(
     0.7939 0.6277
     """
     population = population_of(target)
-    setting = Setting(
-        p=population.mixture.p, n=n, m=m, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat,
-        generator=generator, weight=weight,
-    )  # fmt: skip
-    checks.single("predict_fitted", setting.shape)
+    given: dict[str, Any] = {
+        "n": n, "m": m, "gamma": gamma, "epsilon": epsilon, "phi": phi, "rho": rho, "n_hat": n_hat,
+        "generator": generator, "weight": weight,
+    }  # fmt: skip
+    checks.single(**given)
+    setting = Setting(p=population.mixture.p, **given)
     training = _Training.of(setting)
+    if not (training.direct or training.fixed or training.pi_synthetic * float(setting.alpha) * training.weight):
+        # Nothing is kept, or all of it weighs nothing: w = 0, and R = I / gamma.
+        delta = np.full(2, population.trace / (training.total * training.gamma))
+        return Prediction(0.0, 0.0, delta, 0, 0.0)
 
     def excess(logarithm: float) -> float:
         curves = population.curves(np.exp(logarithm))
@@ -303,7 +325,7 @@ def predict_fitted(
     root, report = brentq(excess, low, high, xtol=TOLERANCE, maxiter=MAX_ITERATIONS, full_output=True, disp=False)
     if not report.converged:
         raise ConvergenceError(report.iterations, abs(excess(root)))
-    return training.prediction(population.curves(np.exp(root)), report.iterations, abs(excess(root)))
+    return training.prediction(population.curves(np.exp(root)).checked(), report.iterations, abs(excess(root)))
 
 
 class _Shares(NamedTuple):
@@ -374,17 +396,16 @@ class _Training(NamedTuple):
         # (1/N) tr C R C R, mu' R mu and mu' R C R mu.
         trace = curves.freedom_square / (self.total * g**2)
         signal, spread = curves.signal / g, curves.signal_square / g**2
-        if min(trace, signal, spread) < 0:
-            raise ValueError("samples must be more for this mean and penalty: a corrected estimate is negative")
 
         pull = self.fixed + float(self.kept.lam) * g_synthetic
         fit = mean_classifier(g_real, pull, k, signal, self.mean_ratio * delta_real)
 
         # What each sort of sample adds to the variance: its residual times how fast its share grows with a term w'Cw.
         b_real = self.direct / (1 + delta_real) ** 2
-        b_synthetic = self.pi_synthetic * self.weight**2 / (1 + self.weight * delta) ** 2
+        c_synthetic = self.pi_synthetic * self.weight / (1 + self.weight * delta) ** 2
+        b_synthetic = c_synthetic * self.weight
         # d (k delta_2) = pushed_synthetic d delta_2, and slope = d delta_2 / d delta_1.
-        pushed_synthetic = self.fixed + float(self.kept.alpha) * b_synthetic / self.weight
+        pushed_synthetic = self.fixed + float(self.kept.alpha) * c_synthetic
         kept = delta / delta_real
         slope = kept / (1 + self.ratio / kept * delta * pushed_synthetic)
         pushed = b_real + pushed_synthetic * slope

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmt_lib import marchenko_pastur
-from rmt_lib.checks import Array
+from rmt_lib.checks import SMALLEST, Array
 from rmt_lib.fitted import mean_classifier
 from rmt_lib.model import Setting
 from rmt_lib.results import ConvergenceError, Prediction
@@ -116,7 +116,7 @@ def predict_isotropic(
     mu : array_like
         Length of the real mean, >= 0.
     gamma, weight : array_like
-        Ridge penalty and weight of the synthetic samples, both > 0.
+        Ridge penalty > 0, and weight >= 0 of the synthetic samples.
     epsilon, phi, rho : array_like
         Label noise and the verifier's keep rates for right and wrong labels, in [0, 1].
     n_hat : array_like
@@ -179,7 +179,8 @@ def _predict(s: Setting) -> tuple[Array, Array, Array, Array, Array]:
     fixed = np.where(reused, s.fitted / total, 0.0)
     direct = np.where(reused, (s.n - s.fitted) / total, pi_real)
     share = alpha * pi_synthetic * s.weight
-    trace, hat_trace, iterations, residual = Equation(s.gamma, direct, fixed, share, c, ratio, s.weight * ratio).solve()
+    reach = np.maximum(s.weight * ratio, SMALLEST)  # a weight of 0 is a limit
+    trace, hat_trace, iterations, residual = Equation(s.gamma, direct, fixed, share, c, ratio, reach).solve()
     delta_real, delta_synthetic = ratio * trace, ratio * hat_trace
     g_real = direct / (1 + delta_real)
     g_synthetic = pi_synthetic * s.weight / (1 + s.weight * delta_synthetic)
@@ -195,9 +196,10 @@ def _predict(s: Setting) -> tuple[Array, Array, Array, Array, Array]:
     residual_real = (1 - fit.mean) ** 2 + spread
     residual_synthetic = fit.missed(s) + alpha * spread_hat
     b_real = direct / (1 + delta_real) ** 2
-    b_synthetic = pi_synthetic * s.weight**2 / (1 + s.weight * delta_synthetic) ** 2
+    c_synthetic = pi_synthetic * s.weight / (1 + s.weight * delta_synthetic) ** 2
+    b_synthetic = c_synthetic * s.weight
     t_real, t_synthetic = _amplification(
-        s, ratio, fixed, b_real, alpha * b_synthetic, delta_real, delta_synthetic, products
+        s, ratio, fixed, b_real, alpha * c_synthetic, delta_real, delta_synthetic, products
     )
     variance = spread + b_real * t_real * residual_real + b_synthetic * t_synthetic * residual_synthetic
     deltas = np.stack(np.broadcast_arrays(delta_real, delta_synthetic), axis=-1)
@@ -209,17 +211,20 @@ def _amplification(
     ratio: Array,
     fixed: Array,
     b_real: Array,
-    b_synthetic: Array,
+    c_synthetic: Array,
     delta_real: Array,
     delta_synthetic: Array,
     products: marchenko_pastur.Traces,
 ) -> tuple[Array, Array]:
-    """t = (I - B)^{-1} t0 for two sources, by elimination without subtraction as in `resolvent.solve_m_matrix`."""
+    """t = (I - B)^{-1} t0 for two sources, by elimination without subtraction as in `resolvent.solve_m_matrix`.
+
+    `c_synthetic` is alpha b_2 / omega, so that nothing is divided by a weight of 0.
+    """
     r_r, r_cr, cr_cr = (ratio * product for product in products)
-    to_synthetic = b_synthetic * r_cr * delta_synthetic / delta_real
+    to_synthetic = s.weight * c_synthetic * r_cr * delta_synthetic / delta_real
     to_real = b_real * r_cr * delta_real / delta_synthetic
-    slack_real = ((s.gamma + b_real) * r_r + (fixed + b_synthetic / s.weight) * r_cr) / delta_real
-    slack_synthetic = ((s.gamma + b_real) * r_cr + (fixed + b_synthetic / s.weight) * cr_cr) / delta_synthetic
+    slack_real = ((s.gamma + b_real) * r_r + (fixed + c_synthetic) * r_cr) / delta_real
+    slack_synthetic = ((s.gamma + b_real) * r_cr + (fixed + c_synthetic) * cr_cr) / delta_synthetic
     pivot = slack_synthetic + to_real
     share = to_synthetic / pivot
     scaled_real = (r_r / delta_real + share * r_cr / delta_synthetic) / (slack_real + share * slack_synthetic)

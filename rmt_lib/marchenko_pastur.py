@@ -159,7 +159,7 @@ def product_traces(a: Any, k: Any, c: Any, trace: Any) -> Traces:
     a, k, c : float or array
         As in `trace`; they broadcast, and are taken as checked.
     trace : float or array
-        G.
+        The trace G.
 
     Returns
     -------
@@ -184,8 +184,18 @@ def product_traces(a: Any, k: Any, c: Any, trace: Any) -> Traces:
     return Traces(1 / e, r_cr, (r_cr + c * trace**2) / d**2)
 
 
-def shrinkage(eta: Any, gamma: Any) -> tuple[Array, Array]:
-    r"""How much ridge shrinks the classifier, C = I: sigma and :math:`\sqrt D = (1 - \eta \sigma^2) / \sigma`.
+class Shrinkage(NamedTuple):
+    """How much ridge shrinks the classifier, C = I; see `shrinkage`."""
+
+    sigma: Array
+    lost: Array
+    """1 - sigma, without the subtraction."""
+    root: Array
+    r""":math:`\sqrt D = (1 - \eta \sigma^2) / \sigma`."""
+
+
+def shrinkage(eta: Any, gamma: Any) -> Shrinkage:
+    r"""How much ridge shrinks the classifier, C = I: sigma, 1 - sigma and :math:`\sqrt D`.
 
     sigma is the root in (0, 1) of :math:`\gamma \sigma = (1 - \sigma)(1 - \eta \sigma)`.
 
@@ -196,8 +206,8 @@ def shrinkage(eta: Any, gamma: Any) -> tuple[Array, Array]:
 
     Returns
     -------
-    tuple of array
-        sigma and :math:`\sqrt D`, of the broadcast shape.
+    Shrinkage
+        Of the broadcast shape.
 
     Raises
     ------
@@ -207,9 +217,12 @@ def shrinkage(eta: Any, gamma: Any) -> tuple[Array, Array]:
     Examples
     --------
     >>> from rmt_lib.marchenko_pastur import shrinkage
-    >>> sigma, root = shrinkage(0.5, 0.1)
-    >>> print(f"{sigma:.4f} {root:.4f}")
-    0.8517 0.7483
+    >>> sigma, lost, root = shrinkage(0.5, 0.1)
+    >>> print(f"{sigma:.4f} {lost:.4f} {root:.4f}")
+    0.8517 0.1483 0.7483
     """
-    root = np.sqrt((1 - eta) ** 2 + 2 * gamma * (1 + eta) + gamma**2)
-    return 2 / (1 + eta + gamma + root), root
+    more = 2 * gamma * (1 + eta) + gamma**2
+    root = np.sqrt((1 - eta) ** 2 + more)
+    # root - (1 - eta), which cancels where eta < 1.
+    above = np.where(eta < 1, more / (root + np.abs(1 - eta)), root - (1 - eta))
+    return Shrinkage(2 / (1 + eta + gamma + root), (above + gamma) / (1 + eta + gamma + root), root)

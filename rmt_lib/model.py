@@ -6,7 +6,7 @@ s = +1 (right) or -1 (flipped), because the ridge classifier depends on x and it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -24,6 +24,12 @@ GENERATORS = ("known_mean", "held_out", "reused")
 def apply(factor: Array, columns: Array) -> Array:
     """The matrix that `factor` stands for (a scalar, a diagonal or a full matrix) times `columns`."""
     return factor @ columns if factor.ndim == 2 else factor[..., None] * columns
+
+
+def _rounding(cov: Any) -> float:
+    """How far rounding can take a covariance from symmetry, and an eigenvalue from 0, in units of the largest."""
+    dtype = np.asarray(cov).dtype
+    return max(1e-10, 100 * float(np.finfo(dtype).eps)) if dtype.kind == "f" else 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,7 @@ class Mixture:
         mean = checks.array("mean", self.mean)
         if mean.ndim != 1 or mean.size == 0:
             raise ValueError(f"mean must have shape (p,) with p >= 1, got shape {mean.shape}")
+        rounding = _rounding(self.cov)
         cov = checks.array("cov", self.cov)
         p = mean.size
         if cov.shape not in ((), (p,), (p, p)):
@@ -74,12 +81,12 @@ class Mixture:
         eigenvalues, eigenvectors = cov, None
         if cov.ndim == 2:
             asymmetry = np.abs(cov - cov.T).max()
-            if asymmetry > 1e-10 * np.abs(cov).max():
+            if asymmetry > rounding * np.abs(cov).max():
                 raise ValueError(f"cov must be symmetric, got |cov - cov'| up to {asymmetry:g}")
             cov = (cov + cov.T) / 2
             # Kept, not recomputed: `predict` at the same covariance then costs O(p^2).
             eigenvalues, eigenvectors = np.linalg.eigh(cov)
-            if eigenvalues[0] < -1e-10 * np.abs(eigenvalues).max():
+            if eigenvalues[0] < -rounding * np.abs(eigenvalues).max():
                 raise ValueError(f"cov must be positive semi-definite, got an eigenvalue {eigenvalues[0]:g}")
             # Below its rounding error an eigenvalue is a zero: a small penalty would magnify what is left of it.
             eigenvalues = np.where(eigenvalues > p * np.finfo(float).eps * eigenvalues[-1], eigenvalues, 0.0)
@@ -115,6 +122,11 @@ def with_constant(mixture: Mixture, scale: float) -> Mixture:
     cov = np.zeros((mixture.p + 1,) * max(mixture.cov.ndim, 1))
     cov[(slice(mixture.p),) * cov.ndim] = mixture.cov
     return Mixture(np.append(mixture.mean, scale), cov)
+
+
+def free_intercept(scale: float, gamma: float) -> float:
+    """`scale` of a constant coordinate, or 1e5 sqrt(gamma) if that is less: an intercept is then free to ten digits."""
+    return min(scale, 1e5 * gamma**0.5)
 
 
 class Moments(NamedTuple):
@@ -200,9 +212,9 @@ class Source(Kept):
     phi, rho : float
         Probability that the verifier keeps a sample with a right (`phi`) or a wrong (`rho`) label, in [0, 1].
     weight : float
-        Weight omega > 0 of each kept sample in the training objective.
+        Weight omega >= 0 of each kept sample in the training objective.
     directions : (p, r) or (p,) array, optional
-        r = 1 or 2 directions that `keep` and `flip` look along (ours).
+        r = 1 or 2 directions that `keep` and `flip` look along.
     keep : callable, optional
         ``keep(z)`` or ``keep(z, sign)``: probability that a sample is kept, given its projections z = u' directions,
         shape (..., r), and whether its label is right (sign +1) or wrong (-1), shape (...). In place of phi and rho.
@@ -264,11 +276,11 @@ class Source(Kept):
 
     def __post_init__(self) -> None:
         if not isinstance(self.mixture, Mixture):
-            raise TypeError(f"mixture must be a Mixture, got {self.mixture!r}")
+            raise TypeError(f"mixture must be a Mixture, got {checks.shown(self.mixture)}")
         object.__setattr__(self, "n", checks.number("n", self.n, low=0))
         for name in ("epsilon", "phi", "rho"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), low=0, high=1))
-        object.__setattr__(self, "weight", checks.number("weight", self.weight, low=0, open_low=True))
+        object.__setattr__(self, "weight", checks.number("weight", self.weight, low=0))
         self._check_rule()
         # Tried once: the axes exist, and the rule gives probabilities.
         if self.axes is not None:
@@ -287,7 +299,7 @@ class Source(Kept):
             if function is None:
                 continue
             if not callable(function):
-                raise TypeError(f"{name} must be callable, got {function!r}")
+                raise TypeError(f"{name} must be callable, got {checks.shown(function)}")
             for coin in coins:
                 default = type(self).__dataclass_fields__[coin].default
                 if getattr(self, coin) != default:
@@ -343,15 +355,17 @@ class Source(Kept):
 def check_sources(target: Mixture, sources: Any) -> tuple[Source, ...]:
     """`sources` as a tuple, checked against `target`: at least one, same dimension, at least one sample drawn."""
     if not isinstance(target, Mixture):
-        raise TypeError(f"target must be a Mixture, got {target!r}")
+        raise TypeError(f"target must be a Mixture, got {checks.shown(target)}")
     if isinstance(sources, Source):
         raise TypeError("sources must be a sequence of Source, got a single Source: write [source]")
+    if not isinstance(sources, Iterable):
+        raise TypeError(f"sources must be a sequence of Source, got {checks.shown(sources)}")
     sources = tuple(sources)
     if not sources:
         raise ValueError("sources must hold at least one Source, got none")
     for source in sources:
         if not isinstance(source, Source):
-            raise TypeError(f"sources must hold Source objects, got {source!r}")
+            raise TypeError(f"sources must hold Source objects, got {checks.shown(source)}")
         if source.mixture.p != target.p:
             raise ValueError(f"sources must share the target's dimension p = {target.p}, got p = {source.mixture.p}")
     if sum(source.n for source in sources) == 0:
@@ -439,7 +453,7 @@ class Setting(Coins):
     mu : array_like
         Length of the real mean, >= 0.
     gamma, weight : array_like
-        Ridge penalty and weight of the synthetic samples, both > 0.
+        Ridge penalty > 0, and weight >= 0 of the synthetic samples.
     epsilon, phi, rho : array_like
         As in `Coins`, of the synthetic samples.
     n_hat : array_like
@@ -499,7 +513,7 @@ class Setting(Coins):
             "gamma": checks.array("gamma", self.gamma, low=0, open_low=True),
             **self._probabilities(),
             "n_hat": checks.array("n_hat", self.n_hat, low=1, infinite=True),
-            "weight": checks.array("weight", self.weight, low=0, open_low=True),
+            "weight": checks.array("weight", self.weight, low=0),
             "generator": np.asarray(checks.one_of("generator", self.generator, GENERATORS)),
         }
         self._store(values)

@@ -13,7 +13,7 @@ from rmt_lib.checks import Array
 
 
 class ConvergenceError(RuntimeError):
-    """A fixed point was not reached; `iterations` and `residual` say how far the solver came.
+    """A fixed point, or an integral, was not reached; `iterations` and `residual` say how far the solver came.
 
     Attributes
     ----------
@@ -21,6 +21,8 @@ class ConvergenceError(RuntimeError):
         Steps taken.
     residual : float
         Relative residual after the last of them.
+    what : str
+        What was not reached.
 
     Examples
     --------
@@ -30,13 +32,12 @@ class ConvergenceError(RuntimeError):
     fixed point not reached after 200 iterations: relative residual 0.125
     """
 
-    def __init__(self, iterations: int, residual: float) -> None:
-        super().__init__(f"fixed point not reached after {iterations} iterations: relative residual {residual:.3g}")
-        self.iterations = iterations
-        self.residual = residual
+    def __init__(self, iterations: int, residual: float, what: str = "fixed point") -> None:
+        super().__init__(f"{what} not reached after {iterations} iterations: relative residual {residual:.3g}")
+        self.iterations, self.residual, self.what = iterations, residual, what
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.iterations, self.residual)
+        return type(self), (self.iterations, self.residual, self.what)
 
 
 def z_of(mean: Any, variance: Any) -> Array:

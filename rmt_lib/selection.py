@@ -22,7 +22,9 @@ from rmt_lib.results import ConvergenceError
 REACH = 9.0  # standard deviations of x beyond which nothing is left in double precision
 PANELS = 32  # of an axis to begin with
 LEVELS = 60  # of refinement
+MOST_PANELS = 2000, 50_000  # rough at a level, of one row and in all: a rule with more is no function of z, or too fine
 BISECTIONS = 45
+SEARCHES = 2  # levels at which jumps are looked for along the outer axis, where each point is an integral
 TOLERANCE = 1e-11  # of one panel
 OUTER_TOLERANCE = 1e-9  # above the error of the inner integral
 
@@ -86,21 +88,33 @@ class Rule(NamedTuple):
         return np.array(np.broadcast_arrays((1 - wrong) * kept_right, wrong * kept_wrong, np.empty(shape))[:2])
 
 
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
 @lru_cache(maxsize=256)
-def takes_sign(keep: Callable[..., Any]) -> bool:
-    """Whether `keep` wants the sign of the label as a second argument."""
+def takes_sign(keep: Callable[..., Any]) -> str:
+    """How `keep` wants the sign of the label: by "name" as `sign`, by "place" as a second argument that has no default.
+
+    Empty where it does not want it.
+    """
     try:
-        parameters = inspect.signature(keep).parameters.values()
+        parameters = inspect.signature(keep).parameters
     except ValueError:
-        return False
-    return sum(parameter.default is parameter.empty for parameter in parameters) > 1
+        return ""
+    if "sign" in parameters and parameters["sign"].kind is not inspect.Parameter.POSITIONAL_ONLY:
+        return "name"
+    required = [p for p in parameters.values() if p.default is p.empty and p.kind in _POSITIONAL]
+    return "place" if len(required) > 1 else ""
 
 
 def _both(keep: Callable[..., Any], projections: Array, shape: tuple[int, ...]) -> list[Array]:
     """P(kept) of a right and of a wrong label."""
-    if takes_sign(keep):
-        return [_probability("keep", keep(projections, np.full(shape, sign)), shape) for sign in (1.0, -1.0)]
-    return [_probability("keep", keep(projections), shape)] * 2
+    how = takes_sign(keep)
+    if not how:
+        return [_probability("keep", keep(projections), shape)] * 2
+    signs = [np.full(shape, sign) for sign in (1.0, -1.0)]
+    values = [keep(projections, sign=sign) if how == "name" else keep(projections, sign) for sign in signs]
+    return [_probability("keep", value, shape) for value in values]
 
 
 def _probability(name: str, value: Any, shape: tuple[int, ...]) -> Array:
@@ -124,7 +138,8 @@ def moments(centre: tuple[float, ...], spread: tuple[tuple[float, ...], ...], ru
     ValueError
         A rule that does not give probabilities.
     ConvergenceError
-        Panels still disagree after `LEVELS` refinements.
+        Panels still disagree after `LEVELS` refinements, or too many do: `keep` or `flip` is not a function of z (it
+        draws at random), or changes too often.
     """
     where, slant = np.array(centre), np.array(spread)
     if len(where) == 1:
@@ -132,7 +147,7 @@ def moments(centre: tuple[float, ...], spread: tuple[tuple[float, ...], ...], ru
         def line(_: Rows, x: Array) -> Array:
             return _weighted(rule.chances(where + x[..., None] * slant[0]), x)
 
-        right, wrong = _integrate(line, 1, TOLERANCE)[0].reshape(2, 3)[:, [[0, 1], [1, 2]]]
+        right, wrong = _integrate(line, 1, TOLERANCE, LEVELS)[0].reshape(2, 3)[:, [[0, 1], [1, 2]]]
         return checks.frozen(right), checks.frozen(wrong)
 
     def inner(first: Array) -> Array:
@@ -142,7 +157,7 @@ def moments(centre: tuple[float, ...], spread: tuple[tuple[float, ...], ...], ru
             pair = np.stack(np.broadcast_arrays(first[row][:, None], x), axis=-1)
             return _weighted(rule.chances(where + pair @ slant.T), x)
 
-        return _integrate(line, first.size, TOLERANCE).reshape(-1, 2, 3)
+        return _integrate(line, first.size, TOLERANCE, LEVELS).reshape(-1, 2, 3)
 
     def outer(_: Rows, x: Array) -> Array:
         second = inner(x.ravel()).reshape(*x.shape, 2, 3)
@@ -150,7 +165,7 @@ def moments(centre: tuple[float, ...], spread: tuple[tuple[float, ...], ...], ru
         return np.moveaxis(powers.reshape(*x.shape, 18), -1, 0)
 
     # Entry (i, j) of the table is the moment of x_1^i x_2^j.
-    table = _integrate(outer, 1, OUTER_TOLERANCE)[0].reshape(2, 3, 3)
+    table = _integrate(outer, 1, OUTER_TOLERANCE, SEARCHES)[0].reshape(2, 3, 3)
     right, wrong = (
         np.array([[t[0, 0], t[1, 0], t[0, 1]], [t[1, 0], t[2, 0], t[1, 1]], [t[0, 1], t[1, 1], t[0, 2]]]) for t in table
     )
@@ -172,8 +187,8 @@ Integrand = Callable[[Rows, Array], Array]
 """Of a row (k,) and points x (k, nodes), giving (outputs, k, nodes)."""
 
 
-def _integrate(function: Integrand, rows: int, tolerance: float) -> Array:
-    """Integrals of `function` over x, for each row, (rows, outputs)."""
+def _integrate(function: Integrand, rows: int, tolerance: float, searches: int) -> Array:
+    """Integrals of `function` over x, for each row, (rows, outputs); jumps are looked for at the first levels only."""
 
     def panel(row: Rows, low: Array, high: Array) -> Array:
         half = (high - low) / 2
@@ -184,7 +199,7 @@ def _integrate(function: Integrand, rows: int, tolerance: float) -> Array:
     edges = np.linspace(-REACH, REACH, PANELS + 1)
     row, low, high = np.repeat(np.arange(rows), PANELS), np.tile(edges[:-1], rows), np.tile(edges[1:], rows)
     total: Array = np.zeros(())
-    for _ in range(LEVELS):
+    for level in range(LEVELS):
         middle = (low + high) / 2
         halves = panel(row, low, middle) + panel(row, middle, high)
         error = np.abs(halves - panel(row, low, high)).max(axis=1)
@@ -193,14 +208,25 @@ def _integrate(function: Integrand, rows: int, tolerance: float) -> Array:
         if not rough.any():
             return total
         row, low, high = row[rough], low[rough], high[rough]
-        cuts = np.sort(np.column_stack([low, middle[rough], *_steepest(function, row, low, high), high]), axis=1)
-        row, low, high = np.repeat(row, 4), cuts[:, :-1].ravel(), cuts[:, 1:].ravel()
-    raise ConvergenceError(LEVELS, float(error.max()))
+        if len(row) > min(MOST_PANELS[0] * rows, MOST_PANELS[1]):
+            break
+        around = _steepest(function, row, low, high) if level < searches else ()
+        cuts = np.sort(np.column_stack([low, middle[rough], *around, high]), axis=1)
+        row, low, high = np.repeat(row, cuts.shape[1] - 1), cuts[:, :-1].ravel(), cuts[:, 1:].ravel()
+    raise ConvergenceError(level + 1, float(error.max()), "integral over keep and flip")
 
 
 def _steepest(function: Integrand, row: Rows, low: Array, high: Array) -> tuple[Array, Array]:
-    """Ends of a tiny interval in each panel, found by bisection into the half that changes more: around a jump."""
-    left, right = (function(row, x[:, None])[..., 0] for x in (low, high))
+    """Ends of a tiny interval in each panel, found by bisection into the half that changes more: around a jump.
+
+    Of two jumps in a panel the values at its ends may tell nothing, so the search begins between the two neighbouring
+    nodes that differ most.
+    """
+    x = (low + (high - low) / 2)[:, None] + (high - low)[:, None] / 2 * NODES
+    values = function(row, x)
+    first = np.abs(np.diff(values, axis=-1)).max(axis=0).argmax(axis=1)[:, None]
+    low, high = (np.take_along_axis(x, first + side, axis=1)[:, 0] for side in (0, 1))
+    left, right = (np.take_along_axis(values, (first + side)[None], axis=2)[..., 0] for side in (0, 1))
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         value = function(row, middle[:, None])[..., 0]

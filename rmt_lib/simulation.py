@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from threading import Lock
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk, dtrmm
+from scipy.linalg.lapack import dpocon
 from threadpoolctl import ThreadpoolController
 
 from rmt_lib import checks
@@ -29,6 +31,7 @@ from rmt_lib.selection import Axes, Rule
 Method = Literal["sufficient", "samples"]
 BLOCK = 4096
 CHUNKS = 64
+CONDITION = 1e-13  # reciprocal, below which a trained classifier has fewer than about three right digits
 
 
 class Selection(NamedTuple):
@@ -88,6 +91,8 @@ class _Training:
 
     def add_squares(self, weight: float, factor: Array) -> None:
         """Add weight factor factor' / N."""
+        if not factor.size:
+            return  # nothing was kept; LAPACK would print a complaint
         if factor.flags.c_contiguous:
             self.gram = dsyrk(weight / self.total, factor.T, trans=1, beta=1.0, c=self.gram, lower=1, overwrite_c=1)
         else:
@@ -99,14 +104,18 @@ class _Training:
 
     def classifier(self) -> Array:
         """w = gram^{-1} moment, (p, outputs); `gram` is used up."""
+        norm = np.sqrt(2) * np.linalg.norm(self.gram)  # of its lower half: at least that of the whole matrix
         try:
-            factor = cho_factor(self.gram, lower=True, overwrite_a=True, check_finite=False)
-        except LinAlgError as error:
+            factor, lower = cho_factor(self.gram, lower=True, overwrite_a=True, check_finite=False)
+            condition, _ = dpocon(factor, norm, uplo="L")
+        except LinAlgError:
+            condition = 0.0
+        if not condition > CONDITION:
             raise ValueError(
-                "gamma must be large enough for the training matrix to be positive definite in double precision, "
+                "gamma must be large enough for the training matrix to be well conditioned in double precision, "
                 f"got {self.gamma:g}"
-            ) from error
-        return cho_solve(factor, self.moment)
+            )
+        return cho_solve((factor, lower), self.moment)
 
 
 @lru_cache(maxsize=8)
@@ -327,7 +336,7 @@ def simulate(
     Raises
     ------
     ValueError, TypeError
-        Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
+        Bad input, or a `gamma` too small for the training matrix to be well conditioned in double precision.
 
     Examples
     --------
@@ -388,7 +397,7 @@ def simulate_isotropic(
     Raises
     ------
     ValueError, TypeError
-        Bad input, or a `gamma` too small for the training matrix to be positive definite in double precision.
+        Bad input, or a `gamma` too small for the training matrix to be well conditioned in double precision.
 
     Examples
     --------
@@ -402,7 +411,9 @@ def simulate_isotropic(
         p=p, n=n, m=m, mu=mu, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator,
         weight=weight,
     )  # fmt: skip
-    checks.single("simulate_isotropic", setting.shape)
+    checks.single(
+        mu=mu, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat, generator=generator, weight=weight
+    )
     p, n, m = checks.count("p", p, low=1), checks.count("n", n, low=0), checks.count("m", m, low=0)
     fitted = 0 if np.isinf(setting.fitted) else checks.count("n_hat", setting.fitted, low=1)
     trial = _IsotropicTrial(setting, p, n, m, fitted, _check_method(method))
@@ -411,13 +422,35 @@ def simulate_isotropic(
 
 def _check_method(method: Any) -> Method:
     if method not in ADD:
-        raise ValueError(f"method must be one of {', '.join(ADD)}, got {method!r}")
+        raise ValueError(f"method must be one of {', '.join(ADD)}, got {checks.shown(method)}")
     return method
 
 
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # takes milliseconds to look for the libraries
+class _OneThread:
+    """A context in which BLAS has one thread: sums are then added in the same order everywhere, and workers do not
+    compete for cores. The number is that of the whole process: the last of several threads to leave sets it back."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = Lock(), 0
+
+    @cached_property
+    def controller(self) -> ThreadpoolController:
+        return ThreadpoolController()  # takes milliseconds to look for the libraries
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.limiter = self.controller.limit(limits=1, user_api="blas")
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.limiter.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()
 
 
 Outcome = tuple[Array, Array]
@@ -430,8 +463,7 @@ class Trial(Protocol):
 
 
 def _run_chunk(trial: Trial, generators: Sequence[np.random.Generator]) -> list[Outcome]:
-    # One BLAS thread: sums are then added in the same order everywhere, and workers do not compete for cores.
-    with _blas().limit(limits=1, user_api="blas"):
+    with _ONE_THREAD:
         return [trial(rng) for rng in generators]
 
 
@@ -443,7 +475,7 @@ def _run(trial: Trial, trials: Any, seed: Any, executor: Executor | None) -> Out
     results: list[list[Outcome]] = [[] for _ in chunks]
     with (
         progress(total=len(generators), desc="simulating", unit="trial") as bar,
-        _blas().limit(limits=1, user_api="blas"),
+        _ONE_THREAD,
     ):
         for i, result in in_order_of_completion(_run_chunk, [(trial, chunk) for chunk in chunks], executor):
             results[i] = result

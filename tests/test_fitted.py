@@ -216,7 +216,7 @@ def test_a_mean_within_its_own_error_is_refused():
         ({"n": 0, "m": 0}, "n and m must not both be 0"),
         ({"gamma": 0.0}, "gamma must be > 0"),
         ({"epsilon": 1.5}, r"epsilon must be in \[0, 1\], got 1.5"),
-        ({"weight": 0.0}, "weight must be > 0"),
+        ({"weight": -1.0}, "weight must be >= 0"),
         ({"generator": "other"}, "generator must be one of known_mean, held_out, reused, got 'other'"),
         ({"generator": "reused", "n_hat": 101}, "n_hat must be infinite or <= n .* got n_hat = 101 with n = 100"),
         ({"n_hat": 0.5}, "n_hat must be >= 1, got 0.5"),

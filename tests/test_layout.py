@@ -20,6 +20,8 @@ LIBRARY = ROOT / "rmt_lib"
 CORE = {path.stem for path in LIBRARY.glob("*.py")} - {"__init__"}
 WINGS = {"figures", "datasets"}
 TOPICS = {module.name for module in pkgutil.iter_modules(rmt_lib.topics.__path__)}
+RAISE_NOTHING = {"best_on_grid", "defined_accuracy", "folded_accuracy", "weighted_sums", "z_of_real_data"}
+"""Functions that take what others have checked."""
 BUILDS_ON = {"weights": {"when_it_helps"}}
 """Topics that import another one."""
 
@@ -134,5 +136,5 @@ def test_a_public_name_has_an_example_and_says_what_it_raises(name, value):
     assert text, name
     if not carries_results_only(value):
         assert ">>> " in text, f"{name} has no example"
-    if inspect.isfunction(value):
+    if inspect.isfunction(value) and name.split(".")[-1] not in RAISE_NOTHING:
         assert "Raises" in text, f"{name} does not say what it raises"

@@ -313,7 +313,7 @@ def test_bad_input():
         best_weight_isotropic(**SETTING, gamma=-1.0)
     with pytest.raises(ValueError, match=r"epsilon must be in \[0, 1\], got 2"):
         best_weight_isotropic(**SETTING | dict(epsilon=2.0))
-    with pytest.raises(TypeError, match="best_weight_isotropic takes a single setting"):
+    with pytest.raises(TypeError, match="epsilon must be a single value"):
         best_weight_isotropic(**SETTING | dict(epsilon=[0.1, 0.2]))
     for name in ("m", "gamma"):
         with pytest.raises(TypeError, match=f"best_mix_isotropic chooses {name}"):

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import erf, erfinv, ndtr, ndtri
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
 from rmt_lib.marchenko_pastur import shrinkage
 from rmt_lib.model import Mixture, Source, apply
 from rmt_lib.results import Prediction, Simulation
+
+THIN = 0.05  # share kept, below which differences of closed forms lose digits
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 Margin = Callable[[Array], ArrayLike]
 
@@ -46,7 +49,7 @@ class _Choice(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LinearTask:
-    r"""Features x ~ N(0, cov) whose true label is the side of a hyperplane, sign(direction' x) (ours: any selection).
+    r"""Features x ~ N(0, cov) whose true label is the side of a hyperplane (task: Dohmatob et al. 2025).
 
     Ridge of labels t on x is the classifier of `rmt_lib.predict` with u = x and s = t: `source` gives its training
     data, `target` reads off w' cov direction and w' cov w, and `cosine` and `accuracy` turn them into
@@ -260,7 +263,7 @@ class Band(NamedTuple):
 
 
 def band(low: Any, high: Any, *, agreement: Any = 1.0) -> Band:
-    """Moments of the samples kept by their margin, C = I, in closed form (ours: see thm-practice-band).
+    """Moments of the samples kept by their margin, C = I, in closed form (see thm-practice-band).
 
     Parameters
     ----------
@@ -290,11 +293,19 @@ def band(low: Any, high: Any, *, agreement: Any = 1.0) -> Band:
     agreement = checks.array("agreement", agreement, low=-1, high=1)
     if np.any(low >= high):
         raise ValueError(f"high must be > low, got high = {np.min(high):g} and low = {np.max(low):g}")
-    parts = [upper - lower for upper, lower in zip(_below(high, agreement), _below(low, agreement), strict=True)]
+    low, high, agreement = np.broadcast_arrays(low, high, agreement)
+    parts = np.array(_between(low, high, agreement))
+    thin = parts[0] < THIN
+    parts[:, thin] = _integrals(low[thin], high[thin], agreement[thin])
     share = parts[0]
     if np.any(share < 1e-12):
         raise ValueError(f"low and high must keep a share of at least 1e-12, got {np.min(share):g}")
-    return Band(share, *(part / share for part in parts[1:]))
+    return Band(share[()], *(part / share for part in parts[1:]))
+
+
+def _between(low: Array, high: Array, agreement: Array) -> tuple[Array, ...]:
+    """P(kept) and the moments times it, as differences of closed forms."""
+    return tuple(upper - lower for upper, lower in zip(_below(high, agreement), _below(low, agreement), strict=True))
 
 
 def _below(h: Array, agreement: Array) -> tuple[Array, ...]:
@@ -304,6 +315,25 @@ def _below(h: Array, agreement: Array) -> tuple[Array, ...]:
     agree = 2 * ndtr(agreement * np.where(np.isinf(h), 0.0, h) / sine) - 1
     along = 2 * (agreement * wide - density * agree)
     return inside, along, 2 * wide, inside - 2 * np.where(np.isinf(h), 0.0, h) * density
+
+
+def _integrals(low: Array, high: Array, agreement: Array) -> Array:
+    """The same for thin bands, where differences cancel: integrals of positive functions by Gauss's rule.
+
+    In two parts, since the share of agreeing labels rises from one half within |z| of the order of the sine.
+    """
+    sine = np.sqrt(np.maximum(1 - agreement**2, 1e-30))
+    top = np.minimum(high, np.sqrt(low**2 + 80))  # beyond, nothing is left in double precision
+    knee = np.clip(8 * sine / np.maximum(np.abs(agreement), 1e-30), low, top)
+    total = np.zeros((4, *low.shape))
+    for start, end in ((low, knee), (knee, top)):
+        half = (end - start)[..., None] / 2
+        z = start[..., None] + half * (1 + NODES)
+        density = 2 * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+        agree = erf(agreement[..., None] * z / (sine[..., None] * np.sqrt(2)))
+        aside = 2 / np.pi * np.exp(-((z / sine[..., None]) ** 2) / 2) / sine[..., None]
+        total += (half * np.array([density, density * z * agree, aside, density * z**2])) @ WEIGHTS
+    return total
 
 
 def student_cosine(
@@ -317,7 +347,7 @@ def student_cosine(
     agreement: Any = None,
     balance: Any = 1.0,
 ) -> Array:
-    r"""Limit of the cosine chi of student and truth, samples kept by their margin, C = I, in closed form (ours).
+    r"""Limit of the cosine chi of student and truth, samples kept by their margin, C = I (with turned labels: ours).
 
     With the moments of the kept samples (`band`: along, aside and spread are :math:`h_\parallel`, :math:`h_\perp`,
     :math:`\zeta`), labeller :math:`A_\ell`, pruner :math:`A_q`, their cosine :math:`\tau`,
@@ -379,9 +409,8 @@ def student_cosine(
             f"got {np.max(tau):g}"
         )
     _, along, aside, spread = band(low, high, agreement=tau)
-    sigma, root = shrinkage(theta, gamma_kept)
-    shrunk = np.where(theta < 1, gamma_kept * sigma / (1 - np.minimum(theta, 1) * sigma), 1 - sigma)  # 1 - sigma
-    w_along = balance * sigma * along / (shrunk + sigma * spread)
+    sigma, lost, root = shrinkage(theta, gamma_kept)
+    w_along = balance * sigma * along / (lost + sigma * spread)
     w_aside = balance * sigma * aside
     fit = balance * (along * w_along + across * aside * w_aside)
     residual = np.maximum(1 - 2 * fit + spread * w_along**2 + across * w_aside**2, 0.0)
@@ -397,7 +426,10 @@ class BestStudent(NamedTuple):
 
 
 def best_student(*, theta: Any, **selection: Any) -> BestStudent:
-    """`student_cosine` at its best `gamma_kept`, looked for between 1e-14 and 1e6 and at most a factor of 2 beyond.
+    """`student_cosine` at its best `gamma_kept` between 1e-14 and 1e6.
+
+    It is a limit, and at thin slices the limit is far away: of the hardest hundredth of the samples, thousands have to
+    be kept before the error is near it (see the chapter).
 
     Where nothing good can be learned (a negative `labeller` or `balance`) it is an end of that range.
 
@@ -430,7 +462,7 @@ def best_student(*, theta: Any, **selection: Any) -> BestStudent:
     shape = np.broadcast_shapes(theta.shape, *(value.shape[:-1] for value in selection.values()))
     centre, reach = np.full(shape, 1e-4), 10 * np.log(10)
     for points in (81, 21, 21):
-        grid = centre[..., None] * np.exp(np.linspace(-reach, reach, points))
+        grid = np.clip(centre[..., None] * np.exp(np.linspace(-reach, reach, points)), 1e-14, 1e6)
         cosine = student_cosine(theta=theta[..., None], gamma_kept=grid, **selection)
         top = cosine.argmax(axis=-1)[..., None]
         centre = np.take_along_axis(grid, top, axis=-1)[..., 0]
@@ -489,7 +521,7 @@ def hard_margin(share: Any) -> Array:
     >>> hard_margin([0.2, 0.5]).round(3).tolist()
     [0.253, 0.674]
     """
-    return ndtri((1 + checks.array("share", share, low=0, high=1, open_low=True)) / 2)
+    return np.sqrt(2) * erfinv(checks.array("share", share, low=0, high=1, open_low=True))
 
 
 def error_of(cosine: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Generators fitted to the output of generators: drift, spectrum, accuracy, and draws of the whole recursion (ours).
+"""Generators fitted to the output of generators: drift, spectrum, accuracy (ours), and draws of the recursion.
 
 Generator 1 is fitted to n_hat real samples, generator j + 1 to samples that depend on the regime:
 
@@ -55,7 +55,7 @@ def _rounds(generations: Any, n_hat: Any, regime: Any, share: Any, balance: Any)
         allowed = "a number" + ("" if regime == "accumulate" else f" or a sequence of {last}, one for each generation")
         raise ValueError(f"n_hat must be {allowed}, got shape {n_hat.shape}")
     if regime not in REGIMES:
-        raise ValueError(f"regime must be one of {', '.join(REGIMES)}, got {regime!r}")
+        raise ValueError(f"regime must be one of {', '.join(REGIMES)}, got {checks.shown(regime)}")
     share = checks.number("share", share, low=0, high=1)
     if share and regime != "fresh":
         raise ValueError(f"share must be 0 in the regime {regime!r}, got {share:g}")
@@ -135,13 +135,20 @@ def expected_moments(
     [9.8, 9.751, 9.729]
     """
     trace, signal = checks.number("trace", trace, low=0), checks.number("signal", signal, low=0)
-    rows, alignment, square = [], 1.0, signal
+    rows, alignment, square, missing, spread = [], 1.0, signal, 0.0, trace
     for r in _rounds(generations, checks.number("n_hat", n_hat, low=1), regime, share, balance):
-        pull = r.old + r.new * r.balance
+        pull, turned = r.old + r.new * r.balance, r.new * (1 - r.balance)
         noise = r.per_sample * (r.new * (trace + signal - r.balance**2 * square) + r.real * trace)
         square = pull**2 * square + (2 * pull * alignment + r.real) * r.real * signal + noise
-        alignment = pull * alignment + r.real
-        rows.append((alignment, square, square + (1 - 2 * alignment) * signal, trace + signal - square))
+        # trace + signal - square, and 1 - alignment, as sums of what each round adds: nothing cancels.
+        both = turned * (1 + pull - r.per_sample * (1 + r.balance))
+        spread = (
+            (pull**2 - r.per_sample * r.new * r.balance**2) * spread
+            + (r.real * (1 + pull - r.per_sample) + both) * trace
+            + (r.real * (2 * pull * missing + turned) + both) * signal
+        )
+        alignment, missing = pull * alignment + r.real, turned + pull * missing
+        rows.append((alignment, square, square + (1 - 2 * alignment) * signal, spread))
     return Expected(*np.array(rows).T)
 
 
@@ -223,7 +230,7 @@ def predict_generations(
     checks.one_of("generator", generator, ("held_out", "known_mean"))
     rounds = _rounds(generations, n_hat, regime, share, balance)
     setting = Setting(p=target.p, n=n, m=m, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, weight=weight)
-    checks.single("predict_generations", setting.shape)
+    checks.single(n=n, m=m, gamma=gamma, epsilon=epsilon, phi=phi, rho=rho, weight=weight, generator=generator)
     eigenvalues = np.broadcast_to(target.eigenvalues, target.p)
     if not eigenvalues.any():
         raise ValueError("cov must not be 0")
@@ -493,19 +500,27 @@ def support(ratios: Sequence[float]) -> tuple[float, float]:
     """
     c = _ratios(ratios)
 
-    def slope(y: float) -> float:
-        return float(np.sum(c * y / (1 + c * y)) - 1)
+    def edge(y: float, factors: Array) -> float:
+        return float(np.exp(np.sum(np.log(np.abs(factors))) - np.log(abs(y))))
 
-    def edge(low: float, high: float) -> float:
-        y = brentq(slope, low, high, xtol=1e-300, rtol=1e-14)
-        return float(np.exp(np.sum(np.log(np.abs(1 + c * y))) - np.log(abs(y))))
+    high = brentq(lambda y: np.sum(c * y / (1 + c * y)) - 1, 0.0, 2 / np.sqrt(c[0] * c[1]), xtol=1e-300, rtol=1e-14)
+    upper = edge(high, 1 + c * high)
+    gap = (c[0] - c[1]) / (c[0] * c[1])
+    if gap == 0:
+        return 0.0, upper
 
-    high = edge(0.0, 2 / np.sqrt(c[0] * c[1]))
-    near, far = -1 / c[0], -1 / c[1]
-    gap = near - far
-    if gap < 1e-9 * abs(far):
-        return 0.0, high
-    return edge(far + 1e-12 * gap, near - 1e-12 * gap), high
+    def factors(t: float) -> Array:
+        """1 + c_j y at y = -1 / c_1 + t gap, without cancellation at either end."""
+        return np.append(-c[0] * gap * (1 - t), (c[1] - c[1:]) / c[1] + c[1:] * gap * t)
+
+    def excess(t: float) -> float:
+        """The slope times t (1 - t): of opposite signs at the ends."""
+        y, rest = gap * t - 1 / c[1], (c[1] - c[1:]) / c[1] + c[1:] * gap * t
+        both = np.where(c[1:] == c[1], (1 - t) * y / gap, t * (1 - t) * c[1:] * y / np.where(rest > 0, rest, 1.0))
+        return float(both.sum() - t * y / gap - t * (1 - t))
+
+    t = brentq(excess, 0.0, 1.0, xtol=1e-300, rtol=1e-14)
+    return edge(gap * t - 1 / c[1], factors(t)), upper
 
 
 def spectrum(ratios: Sequence[float], points: int = 200) -> tuple[Array, Array]:

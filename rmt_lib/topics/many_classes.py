@@ -1,4 +1,4 @@
-"""Many classes: one-versus-rest ridge on a K-class mixture, the joint law of its K scores, and its accuracy (ours).
+"""Many classes: one-versus-rest ridge on a K-class mixture, the law of its K scores, accuracy (binary twin: ours).
 
 Features x are not signed here. A sample carries a label vector, the unit vector of its given class, and each class is a
 source of its own, so the master theorem gives mean and covariance of the K scores; a guess is the largest of them.
@@ -20,7 +20,7 @@ from scipy.stats.qmc import Sobol
 from rmt_lib import checks
 from rmt_lib.checks import Array
 from rmt_lib.isotropic import predict_isotropic
-from rmt_lib.model import Coins, Mixture, Moments, with_constant
+from rmt_lib.model import Coins, Mixture, Moments, free_intercept, with_constant
 from rmt_lib.simulation import Batch, Method, simulate_scores
 from rmt_lib.theory import TrainingSet, score_law
 
@@ -74,7 +74,7 @@ class ClassSource:
 
     def __post_init__(self) -> None:
         if not isinstance(self.mixture, Mixture):
-            raise TypeError(f"mixture must be a Mixture, got {self.mixture!r}")
+            raise TypeError(f"mixture must be a Mixture, got {checks.shown(self.mixture)}")
         object.__setattr__(self, "n", checks.number("n", self.n, low=0))
         object.__setattr__(self, "weight", checks.number("weight", self.weight, low=0, open_low=True))
         labels = checks.array("labels", self.labels, low=0, high=1)
@@ -136,6 +136,7 @@ def class_sources(
     >>> print(first.labels.round(3).tolist(), first.keep.tolist())
     [0.8, 0.1, 0.1] [1.0, 0.5, 0.5]
     """
+    mixtures = tuple(mixtures)
     size = len(mixtures)
     if size < 2:
         raise ValueError(f"mixtures must be two or more, one for each class, got {size}")
@@ -148,7 +149,9 @@ def class_sources(
     eye = np.eye(size)
     wrong = (1 - eye) / (size - 1) if wrong is None else checks.array("wrong", wrong, low=0, high=1)
     if wrong.shape != eye.shape or wrong.trace() != 0 or np.abs(wrong.sum(axis=1) - 1).max() > 1e-9:
-        raise ValueError(f"wrong must be ({size}, {size}) with 0 on the diagonal and rows that sum to 1, got {wrong}")
+        raise ValueError(
+            f"wrong must be ({size}, {size}) with 0 on the diagonal and rows that sum to 1, got {checks.shown(wrong)}"
+        )
     flipped, right, kept = (columns[name][:, None] for name in ("epsilon", "phi", "rho"))
     labels, keep = (1 - flipped) * eye + flipped * wrong, right * eye + kept * (1 - eye)
     return [
@@ -237,7 +240,8 @@ def win_chances(mean: Array, covariance: Array, winner: ArrayLike) -> Array:
     """P(score `winner` is the largest) for scores N(mean, covariance); ties are broken at random.
 
     The K - 1 differences to the others must be positive: Genz's transformation takes this orthant to the unit cube, and
-    a Sobol sequence averages over it. Exact for K = 2, good to 1e-5 for K = 3 and to 2e-4 for ten classes.
+    a Sobol sequence averages over it. Exact for K = 2, good to 1e-5 for K = 3 and to 2e-4 for ten classes; to 3e-4 and
+    1e-3 where the covariance is nearly singular.
 
     Parameters
     ----------
@@ -253,30 +257,49 @@ def win_chances(mean: Array, covariance: Array, winner: ArrayLike) -> Array:
     (...) array
         Of the broadcast shape of the leading axes.
 
+    Raises
+    ------
+    ValueError, TypeError
+        Values that are not finite, shapes that do not fit, a covariance that is not positive semi-definite, a winner
+        that is not one of the outputs.
+
     Examples
     --------
     >>> from rmt_lib.topics.many_classes import win_chances
     >>> win_chances(np.array([1.0, 0.0, 0.0]), np.eye(3), np.arange(3)).round(3).tolist()
     [0.634, 0.183, 0.183]
     """
-    size = mean.shape[-1]
+    mean, covariance = checks.array("mean", mean), checks.array("covariance", covariance)
+    size = mean.shape[-1] if mean.ndim else 0
+    if size < 2 or covariance.shape[-2:] != (size, size):
+        raise ValueError(f"covariance must have shape (..., K, K) with K >= 2, got {covariance.shape} for {mean.shape}")
+    winner = checks.array("winner", winner, low=0, high=size - 1).astype(int)
     shape = np.broadcast_shapes(mean.shape[:-1], covariance.shape[:-2], np.shape(winner))
     mean = np.broadcast_to(mean, (*shape, size)).reshape(-1, size)
     covariance = np.broadcast_to(covariance, (*shape, size, size)).reshape(-1, size, size)
     winner = np.broadcast_to(winner, shape).ravel()
     # Noise of no account: it breaks ties, and a singular covariance has a Cholesky factor.
     trace = np.trace(covariance, axis1=1, axis2=2)
-    covariance = covariance + np.where(trace > 0, 1e-13 * trace, 1e-26)[:, None, None] * np.eye(size)
+    length = (mean**2).sum(axis=1)
+    noise = np.where(trace > 0, 1e-13 * trace, np.where(length > 0, 1e-26 * length, 1.0))
+    covariance = covariance + noise[:, None, None] * np.eye(size)
 
     others = np.argsort(np.arange(size) == winner[:, None], axis=1, kind="stable")[:, :-1]
     lead = np.take_along_axis(mean, winner[:, None], axis=1) - np.take_along_axis(mean, others, axis=1)
     contrast = np.eye(size)[winner][:, None] - np.eye(size)[others]
     spread = contrast @ covariance @ contrast.transpose(0, 2, 1)
-    deviation = np.sqrt(np.diagonal(spread, axis1=1, axis2=2))
+    squares = np.diagonal(spread, axis1=1, axis2=2)
+    if not (squares > 0).all():
+        raise ValueError("covariance must be positive semi-definite, got one that is not")
+    deviation = np.sqrt(squares)
     lead, spread = lead / deviation, spread / (deviation[:, :, None] * deviation[:, None])
     order = np.argsort(lead, axis=1)  # the closest rivals first: the integrand then varies least
     lead = np.take_along_axis(lead, order, axis=1)
-    factor = np.linalg.cholesky(np.take_along_axis(np.take_along_axis(spread, order[:, :, None], 1), order[:, None], 2))
+    ordered = np.take_along_axis(np.take_along_axis(spread, order[:, :, None], 1), order[:, None], 2)
+    try:
+        factor = np.linalg.cholesky(ordered)
+    except np.linalg.LinAlgError as error:
+        raise ValueError("covariance must be positive semi-definite, got one that is not") from error
     block = max(1, BLOCK // (2**LOG_POINTS * size))
     parts = [_orthant(lead[i : i + block], factor[i : i + block]) for i in range(0, len(lead), block)]
     return np.concatenate(parts).reshape(shape)[()]
@@ -422,7 +445,7 @@ def _checked(
     for name, values, kind in (("targets", targets, Mixture), ("sources", sources, ClassSource)):
         for value in values:
             if not isinstance(value, kind):
-                raise TypeError(f"{name} must hold {kind.__name__} objects, got {value!r}")
+                raise TypeError(f"{name} must hold {kind.__name__} objects, got {checks.shown(value)}")
     if size < 2:
         raise ValueError(f"targets must be two or more, got {size}")
     if sum(source.n for source in sources) == 0:
@@ -435,12 +458,13 @@ def _checked(
             raise ValueError(f"mixtures must share one dimension, got p = {targets[0].p} and p = {mixture.p}")
     shares = np.full(size, 1 / size) if shares is None else checks.array("shares", shares, low=0, high=1)
     if shares.shape != (size,) or abs(shares.sum() - 1) > 1e-9:
-        raise ValueError(f"shares must be {size} numbers that sum to 1, got {shares}")
-    intercept = checks.number("intercept", intercept, low=0)
+        raise ValueError(f"shares must be {size} numbers that sum to 1, got {checks.shown(shares)}")
+    gamma = checks.number("gamma", gamma, low=0, open_low=True)
+    intercept = free_intercept(checks.number("intercept", intercept, low=0), gamma)
     if intercept:
         targets = tuple(with_constant(target, intercept) for target in targets)
         sources = tuple(replace(source, mixture=with_constant(source.mixture, intercept)) for source in sources)
-    return targets, sources, checks.number("gamma", gamma, low=0, open_low=True), checks.frozen(shares)
+    return targets, sources, gamma, checks.frozen(shares)
 
 
 def exchangeable_accuracy(separation: Any, classes: int) -> Array:

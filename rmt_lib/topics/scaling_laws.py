@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
@@ -14,6 +14,7 @@ from rmt_lib.model import Coins, Mixture, Source
 
 RIDGES = (1e-12, 1e6)  # among which the best is looked for, as multiples of the largest eigenvalue
 GRID = 61
+MIX_GRID, MIX_REACH = 40, 10.0  # points and reach, in powers of e, of the scan of `best_mix`
 
 
 class RidgePrediction(NamedTuple):
@@ -73,7 +74,7 @@ def predict_at_ridge(
     phi: float = 1.0,
     rho: float = 1.0,
 ) -> RidgePrediction:
-    r"""z of n real samples and m of a perfect generator, any covariance, in closed form (ours).
+    r"""z of n real samples and m of a perfect generator, any covariance, in closed form (label noise: ours).
 
     With :math:`n' = n + \alpha m`, :math:`\beta = (n + \lambda m) / n'`, the curves :math:`d, f` of `Population` at
     the ridge :math:`\nu`, :math:`d_2 = d + \nu d'` and the penalty :math:`\gamma = \nu (n' - d) / (n + m)`,
@@ -109,7 +110,7 @@ def predict_at_ridge(
     0.00946 1.4437
     """
     kept, balance, total = _labels(n, m, epsilon, phi, rho)
-    curves = population_of(target).curves(checks.number("ridge", ridge, low=0, open_low=True))
+    curves = population_of(target).curves(checks.number("ridge", ridge, low=0, open_low=True)).checked()
     if not curves.freedom < kept:
         raise ValueError(
             f"ridge must be larger: {ridge:g} leaves {curves.freedom:g} degrees of freedom to {kept:g} samples kept"
@@ -153,17 +154,248 @@ def best_ridge(
 
     def loss(logarithm: float) -> float:
         curves = population.curves(np.exp(logarithm))
-        return -_predict(curves, kept, balance, total).z if curves.freedom < kept else 0.0  # no penalty > 0
+        if not curves.freedom < kept or min(curves.freedom_square, curves.signal, curves.signal_square) < 0:
+            return 0.0  # no penalty > 0, or no estimate
+        return -_predict(curves, kept, balance, total).z
 
-    largest = np.max(population.mixture.eigenvalues)
-    low, high = np.log(largest * np.array(RIDGES))
+    # At its upper end a ridge leaves a thousandth of a degree of freedom, or of the samples kept, if that is less.
+    largest = float(np.max(population.mixture.eigenvalues))
+    low, high = np.log(largest * RIDGES[0]), np.log(max(largest * RIDGES[1], 1e3 * population.trace / min(kept, 1.0)))
     grid = np.linspace(low, high, GRID)
     losses = [loss(x) for x in grid]
     i = int(np.argmin(losses))
     low, high = grid[max(i - 1, 0)], grid[min(i + 1, GRID - 1)]
     best = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
     x = best.x if best.fun < losses[i] else grid[i]
-    return _predict(population.curves(np.exp(x)), kept, balance, total)
+    return _predict(population.curves(np.exp(x)).checked(), kept, balance, total)
+
+
+class MixPrediction(NamedTuple):
+    """A ridge nu and a share theta of synthetic data in the load, what belongs to them, and what they give."""
+
+    ridge: float
+    share: float
+    gamma: float
+    weight: float
+    z: float
+    worth: float
+    """n_eff: as many real samples have this z at the same ridge."""
+
+
+def share_range(
+    target: Population | Mixture,
+    *,
+    ridge: float,
+    n: float,
+    m: float,
+    epsilon: float = 0.0,
+    phi: float = 1.0,
+    rho: float = 1.0,
+    n_hat: float = np.inf,
+) -> tuple[float, float]:
+    """Between which shares of synthetic data there is a weight at this ridge; none, if the first is not the smaller.
+
+    Parameters
+    ----------
+    target, ridge, n, m, epsilon, phi, rho, n_hat
+        As in `predict_mix_at_ridge`.
+
+    Returns
+    -------
+    tuple of float
+        Both ends; neither belongs to the range.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.scaling_laws import power_law, share_range
+    >>> low, high = share_range(power_law(100, spectrum=1.5, tail=0.5), ridge=0.01, n=15, m=40, epsilon=0.1)
+    >>> print(round(low, 3), round(high, 3))
+    0.533 1.0
+    """
+    freedom = population_of(target).curves(ridge).freedom
+    return _Mix.of(n, m, epsilon, phi, rho, n_hat, 1.0).shares(freedom)
+
+
+def predict_mix_at_ridge(
+    target: Population | Mixture,
+    *,
+    ridge: float,
+    share: float,
+    n: float,
+    m: float,
+    epsilon: float = 0.0,
+    phi: float = 1.0,
+    rho: float = 1.0,
+    n_hat: float = np.inf,
+    label_size: float = 1.0,
+) -> MixPrediction:
+    r"""z of n real samples and m of a generator fitted to n_hat others, any covariance, in closed form (ours).
+
+    The generator is ``held_out``, and the synthetic labels may be given another size :math:`\tau` than the real ones:
+    :math:`\tau s`. In place of penalty and weight it takes the ridge :math:`\nu` and the share :math:`\theta` of the
+    load on C that synthetic data has; each pair belongs to one penalty and weight. The formula is thm-scaling-mixed.
+
+    Parameters
+    ----------
+    target : Population or Mixture
+        The population of real samples; its mean is not 0.
+    ridge : float
+        nu > 0.
+    share : float
+        theta, within `share_range`.
+    n, m : float
+        Real and synthetic samples drawn, > 0.
+    epsilon, phi, rho : float
+        As in `predict_fitted`, with lambda > 0.
+    n_hat : float
+        Samples that mean and covariance of the generator are fitted to, >= 1 or infinite.
+    label_size : float
+        tau > 0. Divided by their balance lambda / alpha, synthetic labels pull scores to 1, as the real ones do.
+
+    Returns
+    -------
+    MixPrediction
+        Floats.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, or a share that no weight belongs to.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.scaling_laws import power_law, predict_mix_at_ridge
+    >>> world = power_law(100, spectrum=1.5, tail=0.5)
+    >>> mix = predict_mix_at_ridge(world, ridge=0.05, share=0.4, n=100, m=400, epsilon=0.3)
+    >>> print(f"{mix.gamma:.4f} {mix.weight:.3f} {mix.z:.4f} {mix.worth:.1f}")
+    0.0153 0.155 1.3794 111.3
+    """
+    setting = _Mix.of(n, m, epsilon, phi, rho, n_hat, label_size)
+    curves = population_of(target).curves(checks.number("ridge", ridge, low=0, open_low=True)).checked()
+    share = checks.number("share", share)
+    low, high = setting.shares(curves.freedom)
+    if not low < share < high:
+        raise ValueError(f"share must be between {low:g} and {high:g} at this ridge, got {share:g}")
+    return setting.at(curves, share)
+
+
+def best_mix(
+    target: Population | Mixture,
+    *,
+    n: float,
+    m: float,
+    epsilon: float = 0.0,
+    phi: float = 1.0,
+    rho: float = 1.0,
+    n_hat: float = np.inf,
+    label_size: float = 1.0,
+) -> MixPrediction:
+    """The ridge and share of highest accuracy in the setting of `predict_mix_at_ridge`: the best penalty and weight.
+
+    A scan over both, refined by Nelder and Mead's method; shares of 0 and 1 are left out.
+
+    Parameters
+    ----------
+    target, n, m, epsilon, phi, rho, n_hat, label_size
+        As in `predict_mix_at_ridge`.
+
+    Returns
+    -------
+    MixPrediction
+        Floats.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input.
+
+    Examples
+    --------
+    >>> from rmt_lib.topics.scaling_laws import best_mix, power_law
+    >>> world = power_law(100, spectrum=1.5, tail=0.5)
+    >>> for size in (1.0, 1 / 0.4):
+    ...     print(f"{best_mix(world, n=100, m=400, epsilon=0.3, label_size=size).z:.3f}")
+    1.384
+    1.390
+    """
+    population, setting = population_of(target), _Mix.of(n, m, epsilon, phi, rho, n_hat, label_size)
+
+    def at(logarithm: float, part: Any) -> MixPrediction | None:
+        """At a ridge and parts in (0, 1) of the range of shares."""
+        curves = population.curves(np.exp(logarithm))
+        low, high = setting.shares(curves.freedom)
+        usable = low < high and min(curves.freedom_square, curves.signal, curves.signal_square) >= 0
+        return setting.at(curves, low + (high - low) * part) if usable else None
+
+    parts = (1 - np.cos(np.linspace(0.05, 3.1, MIX_GRID))) / 2
+    centre = np.log(np.max(population.mixture.eigenvalues))
+    scans = [(x, at(x, parts)) for x in centre + np.linspace(-MIX_REACH, MIX_REACH, MIX_GRID + 1)]
+    found = [(x, scan) for x, scan in scans if scan is not None]
+    if not found:
+        raise ValueError("n and m must be larger: no ridge that was tried leaves samples to fit")
+    x, scan = max(found, key=lambda pair: np.max(pair[1].z))
+    start = np.array([x, parts[np.argmax(scan.z)]])
+
+    def loss(point: Array) -> float:
+        mix = at(*point) if 0 < point[1] < 1 else None
+        return 0.0 if mix is None else -float(mix.z)
+
+    simplex = start + np.array([[0, 0], [0.3, 0], [0, min(start[1], 1 - start[1]) / 4]])
+    options = {"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-11}
+    best = at(*minimize(loss, start, method="Nelder-Mead", options=options).x)
+    assert best is not None  # the start is usable, and no point without a value is better
+    return MixPrediction(*map(float, best))
+
+
+class _Mix(NamedTuple):
+    """Sizes and labels of a mix."""
+
+    n: float
+    kept: float
+    """alpha m."""
+    total: float
+    beta: float
+    n_hat: float
+    label_size: float
+
+    @classmethod
+    def of(cls, n: Any, m: Any, epsilon: Any, phi: Any, rho: Any, n_hat: Any, label_size: Any) -> _Mix:
+        """Checked."""
+        n, m, label_size = (
+            checks.number(name, value, low=0, open_low=True)
+            for name, value in (("n", n), ("m", m), ("label_size", label_size))
+        )
+        checks.single(epsilon=epsilon, phi=phi, rho=rho, n_hat=n_hat)
+        n_hat = float(checks.array("n_hat", n_hat, low=1, infinite=True))
+        coins = Coins(epsilon=epsilon, phi=phi, rho=rho)
+        alpha, lam = float(coins.alpha), float(coins.lam)
+        if not lam > 0:
+            raise ValueError(f"epsilon, phi and rho must leave more right labels than wrong ones, got lambda = {lam:g}")
+        return cls(n, alpha * m, n + m, lam / alpha, n_hat, label_size)
+
+    def shares(self, freedom: float) -> tuple[float, float]:
+        return max(0.0, 1 - self.n / freedom), min(1.0, self.kept / freedom, self.n_hat / freedom)
+
+    def at(self, curves: Curves, share: Any) -> MixPrediction:
+        """thm-scaling-mixed, for one share or several."""
+        n, kept, total, beta, n_hat, size = self
+        f, f2, d, d2 = curves.signal, curves.signal_square, curves.freedom, curves.freedom_square
+        u, v = share * d / n_hat, share * d / kept
+        mean = (1 - share + size * beta * share) * f / (1 + f)
+        real, off = (1 - share) ** 2 / n, (size * beta - mean) ** 2
+        lost = d2 * (real + share**2 * (1 / n_hat + (1 - 2 * u) / kept) / (1 - u * v))
+        wrong = (size**2 * (1 - beta**2) + (1 - u) ** 2 * off) / (kept * (1 - u * v))
+        noise = d2 * (real * (1 - mean) ** 2 + share**2 * (wrong + off / n_hat))
+        z = mean * np.sqrt((1 - lost) / (f2 * (mean / f) ** 2 + noise))
+        load = n / (1 - share) - d
+        worth = d2 * (f**2 + z**2) / (f**2 - f2 * z**2)
+        weight = share * load / ((1 - u) * (kept - share * d))
+        return MixPrediction(curves.ridge, share, curves.ridge * load / total, weight, z, worth)
 
 
 def label_cost(*, signal: Any = 0.0, epsilon: Any = 0.0, phi: Any = 1.0, rho: Any = 1.0) -> Array:
@@ -207,7 +439,11 @@ def label_cost(*, signal: Any = 0.0, epsilon: Any = 0.0, phi: Any = 1.0, rho: An
 
 
 def effective_samples(*, m: Any, n_hat: Any = np.inf, cost: Any = 1.0, n: Any = 0.0) -> Array:
-    r""":math:`n_{\text{eff}} = n + 1 / (\chi / m + 1 / \hat n)`: real samples that the best-weighted mix is worth.
+    r""":math:`n_{\text{eff}} = n + 1 / (\chi / m + 1 / \hat n)`: what m synthetic samples beside n real ones count for.
+
+    Exact for C = I at an infinite penalty and the best weight. For other covariances to first order at a given ridge,
+    and beside real data (n > 0) only if the targets of synthetic samples are divided by
+    :math:`\beta = \lambda / \alpha`: with targets +-1 the true worth can be a tenth of it.
 
     For m = 0 it is n.
 

@@ -1,4 +1,4 @@
-"""Two classes that differ in size, covariance or label noise, an intercept, and a generator for each class (ours).
+"""Two classes that differ in size, covariance or noise, an intercept, a generator for each class (its worth: ours).
 
 In signed features u = y x each class is a source of its own: class +1 has u = x, class -1 has u = -x. An intercept is
 one more coordinate: constant in x, so that its mean is +A or -A in u, and its variance 0. Neither needs a new theorem.
@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
-from scipy.special import ndtr
+from scipy.optimize import brentq
+from scipy.special import expit, logit, ndtr
 
 from rmt_lib import checks
 from rmt_lib.checks import Array
-from rmt_lib.model import Mixture, Source, apply, check_sources, with_constant
+from rmt_lib.model import Mixture, Source, apply, check_sources, free_intercept, with_constant
 from rmt_lib.resolvent import Resolvent, System, solve
 from rmt_lib.results import ConvergenceError, accuracy_of
 from rmt_lib.simulation import batches_of, simulate_scores
@@ -25,6 +25,7 @@ from rmt_lib.theory import predict, score_law, training_sets
 
 LABELS = (1, -1)
 SEARCH = 12.0  # standard deviations of the score, around the class means, within which an offset is looked for
+ODDS = 200.0  # log odds within which class weights are looked for
 FIXED_POINT_STEPS = 100
 
 
@@ -61,7 +62,7 @@ class TwoClasses:
     def __post_init__(self) -> None:
         for name in ("plus", "minus"):
             if not isinstance(getattr(self, name), Mixture):
-                raise TypeError(f"{name} must be a Mixture, got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be a Mixture, got {checks.shown(getattr(self, name))}")
         if self.plus.p != self.minus.p:
             raise ValueError(f"minus must have the dimension of plus, p = {self.plus.p}, got p = {self.minus.p}")
         object.__setattr__(self, "intercept", checks.number("intercept", self.intercept, low=0))
@@ -99,11 +100,12 @@ class TwoClasses:
         pairs = {}
         for name, value in {"epsilon": epsilon, "phi": phi, "rho": rho, "weight": weight}.items():
             if np.shape(value) not in ((), (2,)):
-                raise ValueError(f"{name} must be a number or a pair (class +1, class -1), got {value!r}")
+                raise ValueError(f"{name} must be a number or a pair (class +1, class -1), got {checks.shown(value)}")
             pairs[name] = np.broadcast_to(value, 2).tolist()
+        counts = [checks.number(name, n, low=0) for name, n in (("n_plus", n_plus), ("n_minus", n_minus))]
         return [
             Source(mixture, n, **{name: values[i] for name, values in pairs.items()})
-            for i, (mixture, n) in enumerate(zip(self.signed, (n_plus, n_minus), strict=True))
+            for i, (mixture, n) in enumerate(zip(self.signed, counts, strict=True))
         ]
 
     def fitted(self, n_hat_plus: int, n_hat_minus: int, seed: Any) -> TwoClasses:
@@ -226,22 +228,31 @@ class ClassScores:
             A share outside [0, 1], a score without variance, or scores of several trials.
         """
         share = checks.number("share_plus", share_plus, low=0, high=1)
-        checks.single("best_offset", self.mean.shape[1:])
-        deviation = np.sqrt(self.variance)
+        checks.single(mean=self.mean[0])
         checks.array("variance", self.variance, low=0, open_low=True)
-        ends = [
-            side * SEARCH * deviation.max() - label * m
-            for side in LABELS
-            for label, m in zip(LABELS, self.mean, strict=True)
-        ]
+        # Where the error is least both classes lose alike: share phi(plus) / s_+ = (1 - share) phi(minus) / s_-, a
+        # quadratic equation in the offset. Beyond the ends, or without a solution, one class takes everything.
+        (a, b), (s, t) = self.mean, self.variance
+        with np.errstate(divide="ignore"):
+            odds = 2 * logit(share) + np.log(t / s)
+        coefficients = (1 / s - 1 / t, 2 * (a / s + b / t), a**2 / s - b**2 / t - odds)
+        roots = _real_roots(*coefficients) if np.isfinite(odds) else []
+        reach = SEARCH * np.sqrt(max(s, t))
+        candidates = np.array([*roots, min(-reach - a, -reach + b), max(reach - a, reach + b)])
 
         def error(offset: Any) -> Any:
-            plus, minus = ((self.mean[i] + LABELS[i] * offset) / deviation[i] for i in (0, 1))
-            return share * ndtr(-plus) + (1 - share) * ndtr(-minus)
+            return share * ndtr(-(a + offset) / np.sqrt(s)) + (1 - share) * ndtr(-(b - offset) / np.sqrt(t))
 
-        grid = np.linspace(min(ends), max(ends), 1001)
-        step, start = grid[1] - grid[0], grid[np.argmin(error(grid))]
-        return float(minimize_scalar(error, bounds=(start - step, start + step), options={"xatol": 1e-12}).x)
+        return float(candidates[np.argmin(error(candidates))])
+
+
+def _real_roots(a: float, b: float, c: float) -> list[float]:
+    """Real solutions of a x^2 + b x + c = 0, in the form in which nothing cancels; a may be 0."""
+    square = b**2 - 4 * a * c
+    if square < 0:
+        return []
+    half = -(b + np.copysign(np.sqrt(square), b)) / 2
+    return [x / y for x, y in ((half, a), (c, half)) if y != 0]
 
 
 def predict_two_classes(target: TwoClasses, sources: Sequence[Source], *, gamma: float) -> ClassScores:
@@ -276,10 +287,39 @@ def predict_two_classes(target: TwoClasses, sources: Sequence[Source], *, gamma:
     >>> predict_two_classes(world, world.sources(100, 300), gamma=0.1).accuracy.round(3).tolist()
     [0.456, 0.901]
     """
-    sources = check_sources(target.signed[0], sources)
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
-    law = score_law(target.signed, training_sets(sources), gamma=gamma)
+    classes, trained = _within_reach(target, sources, gamma)
+    law = score_law(classes, training_sets(trained), gamma=gamma)
     return ClassScores(law.mean[:, 0], law.covariance[:, 0, 0])
+
+
+def _checked(target: Any, sources: Any) -> tuple[Source, ...]:
+    """`sources`, with the constant coordinate of `target`."""
+    if not isinstance(target, TwoClasses):
+        raise TypeError(f"target must be a TwoClasses, got {checks.shown(target)}")
+    sources = check_sources(target.signed[0], sources)
+    if target.intercept:
+        for source in sources:
+            cov, scale = source.mixture.cov, abs(source.mixture.mean[-1])
+            if scale != target.intercept or np.any(cov[-1:] if cov.ndim else cov):
+                raise ValueError(
+                    f"intercept must be that of target, {target.intercept:g}, in all sources, got {scale:g}"
+                )
+    return sources
+
+
+def _within_reach(target: Any, sources: Any, gamma: float) -> tuple[tuple[Mixture, Mixture], tuple[Source, ...]]:
+    """Classes and sources, with the largest intercept that makes a difference in double precision in place of more."""
+    sources = _checked(target, sources)
+    scale = free_intercept(target.intercept, gamma)
+    if scale == target.intercept:
+        return target.signed, sources
+
+    def shortened(mixture: Mixture) -> Mixture:
+        return Mixture(np.append(mixture.mean[:-1], np.copysign(scale, mixture.mean[-1])), mixture.cov)
+
+    plus, minus = map(shortened, target.signed)
+    return (plus, minus), tuple(replace(source, mixture=shortened(source.mixture)) for source in sources)
 
 
 def simulate_two_classes(
@@ -315,8 +355,10 @@ def simulate_two_classes(
     >>> scores.accuracy.mean(axis=1).round(3).tolist()
     [0.448, 0.904]
     """
-    batches = batches_of(check_sources(target.signed[0], sources))
-    means, variances = simulate_scores(target.signed, batches, gamma=gamma, trials=trials, seed=seed, **options)
+    gamma = checks.number("gamma", gamma, low=0, open_low=True)
+    classes, trained = _within_reach(target, sources, gamma)
+    batches = batches_of(trained)
+    means, variances = simulate_scores(classes, batches, gamma=gamma, trials=trials, seed=seed, **options)
     return ClassScores(means[:, :, 0].T, variances[:, :, 0, 0].T)
 
 
@@ -357,16 +399,17 @@ def balancing_weights(world: TwoClasses, n_plus: float, n_minus: float, *, gamma
     counts = {"n_plus": n_plus, "n_minus": n_minus}
     n = np.array([checks.number(name, count, low=0, open_low=True) for name, count in counts.items()])
 
-    def weights(share: float) -> Array:
-        return n.sum() * np.array([share, 1 - share]) / n
+    def weights(odds: float) -> Array:
+        return n.sum() * expit(np.array([odds, -odds])) / n
 
-    def excess(share: float) -> float:
-        weight = weights(share)
+    def excess(odds: float) -> float:
+        weight = weights(odds)
         limit = predict(world.signed[0], world.sources(*n, weight=weight), gamma=gamma)
         plus, minus = n * weight / (1 + weight * limit.deltas)
         return plus - minus
 
-    plus, minus = weights(brentq(excess, 1e-9, 1 - 1e-9, xtol=1e-13))
+    # The share of the weight that class +1 has, as log odds: either share may be tiny.
+    plus, minus = weights(brentq(excess, -ODDS, ODDS, xtol=1e-13))
     return float(plus), float(minus)
 
 
@@ -447,7 +490,9 @@ def predict_class_generators(
     [0.719, 0.873]
     """
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
-    sources = check_sources(target.signed[0], [*real, *(source for source, _ in synthetic)])
+    sources = _checked(target, [*real, *(source for source, _ in synthetic)])
+    if any(source.directions is not None for source in sources):
+        raise ValueError("directions must not be given: a generator of its own has no fixed direction to look along")
     n_hat = np.array([float(checks.array("n_hat", x, low=0, open_low=True, infinite=True)) for _, x in synthetic])
     p, constant = target.plus.p, int(target.intercept > 0)
     for mixture in (*target.signed, *(source.mixture for source in sources)):
@@ -469,9 +514,17 @@ def predict_class_generators(
     means = np.array([mixture.mean for mixture in (*target.signed, *(source.mixture for source in sources))])
     products = means[:, :p] @ means[:, :p].T
     products[np.diag_indices(len(means))] += np.r_[0.0, 0.0, np.zeros(len(real)), p / n_hat]
-    pulled = r * products + means[:, p:] @ means[:, p:].T / gamma
-    coefficient = np.linalg.solve(np.eye(len(sources)) + (g * alpha)[:, None] * pulled[2:, 2:], g * lam)
-    score = pulled[:, 2:] @ coefficient
+    # The constant adds A^2 / gamma times the product of signs, which may be huge: as an unknown of its own, the
+    # intercept sees only the inverse.
+    size, sign = len(sources), np.sign(means[:, p]) if constant else np.zeros(len(means))
+    system_of_all = np.zeros((size + 1, size + 1))
+    system_of_all[:size, :size] = np.eye(size) + (g * alpha)[:, None] * r * products[2:, 2:]
+    system_of_all[:size, size] = g * alpha * sign[2:]
+    system_of_all[size, :size] = sign[2:]
+    system_of_all[size, size] = -gamma / target.intercept**2 if constant else 1.0
+    solved = np.linalg.solve(system_of_all, np.append(g * lam, 0.0))
+    coefficient, intercept = solved[:size], solved[size]
+    score = r * products[:, 2:] @ coefficient + sign * intercept
     length = coefficient @ products[2:, 2:] @ coefficient
     spread = length * solution.resolvent.second[:, -1] / p  # w_bar' C_k w_bar by distinct covariance
     residual = right * (1 - score[2:]) ** 2 + wrong * (1 + score[2:]) ** 2 + alpha * spread[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -23,11 +24,13 @@ from rmt_lib.topics.when_it_helps import (
     best_gamma,
     best_gamma_isotropic,
     best_on_grid,
+    spectral_unit,
     weighted_sums,
     z_at_infinite_gamma_isotropic,
     z_of_real_data,
 )
 
+RESTARTS = 5  # of a search
 COARSE = 17  # penalties, and weights, of the grid for `best_weight`, where each costs a prediction
 
 
@@ -136,15 +139,16 @@ def break_even_balance(*, p: Any, n: Any, m: Any, mu: Any, gamma: Any) -> Array:
     )
     m, gamma = checks.array("m", m, low=0), checks.array("gamma", gamma, low=0, open_low=True)
     eta = p / n
-    sigma, root = shrinkage(eta, gamma * (n + m) / n)
-    # root = (1 - eta sigma^2) / sigma.
-    return (sigma / (1 + sigma * mu**2) * (mu**2 - (1 - eta * sigma) * (mu**2 + eta) / root**2))[()]
+    own = gamma * (n + m) / n
+    sigma, lost, root = shrinkage(eta, own)
+    # root = (1 - eta sigma^2) / sigma, and 1 - eta sigma = gamma sigma / (1 - sigma).
+    return (sigma / (1 + sigma * mu**2) * (mu**2 - own * sigma / lost * (mu**2 + eta) / root**2))[()]
 
 
 def best_weight_isotropic(
     *, p: float, n: float, m: float, mu: float, gamma: float | None = None, **synthetic: Any
 ) -> BestWeight:
-    r"""The weight of the synthetic samples with the highest accuracy, in the setting of `predict_isotropic` (ours).
+    r"""The weight of the synthetic samples with the highest accuracy, in the setting of `predict_isotropic`.
 
     With a number for `gamma` it is the best weight at that penalty, with None weight and penalty are best together.
 
@@ -187,8 +191,8 @@ def best_weight_isotropic(
     if "weight" in synthetic:
         raise TypeError("best_weight_isotropic chooses weight: it must not be given")
     setting = dict(p=p, n=n, m=m, mu=mu, **synthetic)
+    checks.single(**setting)
     s = Setting(**setting)
-    checks.single("best_weight_isotropic", s.shape)
     if gamma is not None:
         gamma = checks.number("gamma", gamma, low=0, open_low=True)
     p, n, m, mu = (float(value) for value in (s.p, s.n, s.m, s.mu))
@@ -198,9 +202,9 @@ def best_weight_isotropic(
             1.0 if gamma is None else gamma / best.gamma, best.gamma if gamma is None else gamma, best.accuracy
         )
     if gamma is None:
-        return _joint(setting, m)
+        return _joint(setting, m if mu > 0 else 0.0)  # without signal nothing is better than to leave the data out
     limit = float(z_of_real_data(p / n, mu, gamma * (n + m) / n))
-    if m == 0:
+    if m == 0 or mu == 0:
         return BestWeight(0.0, gamma, float(ndtr(limit)))
     # The weight is one over what `best_on_grid` takes for a gamma: infinite where the data is left out.
     inverse, accuracy = best_on_grid(
@@ -255,7 +259,7 @@ def best_mix_isotropic(*, m_max: float, **setting: Any) -> BestMix:
 
 
 def best_weight(target: Mixture, sources: Sequence[Source], index: int, *, gamma: float | None = None) -> BestWeight:
-    r"""The best weight of one source among others, any covariances, in the setting of `predict` (ours).
+    r"""The best weight of one source among others, any covariances, in the setting of `predict`.
 
     As `best_weight_isotropic`, by search: some 60 predictions at a given `gamma`, 500 without. The weights of the other
     sources are kept. A weight of 0 means that the others alone, trained at gamma times N over their number of
@@ -298,8 +302,8 @@ def best_weight(target: Mixture, sources: Sequence[Source], index: int, *, gamma
     0.37 0.7807
     """
     sources = check_sources(target, sources)
-    if isinstance(index, bool) or not isinstance(index, int):
-        raise TypeError(f"index must be an int, got {index!r}")
+    if isinstance(index, bool) or not isinstance(index, numbers.Integral):
+        raise TypeError(f"index must be an int, got {checks.shown(index)}")
     if not 0 <= index < len(sources):
         raise ValueError(f"index must be in [0, {len(sources) - 1}], got {index}")
     own, others = sources[index], [source for k, source in enumerate(sources) if k != index]
@@ -307,6 +311,8 @@ def best_weight(target: Mixture, sources: Sequence[Source], index: int, *, gamma
     if rest == 0:
         raise ValueError("sources must hold samples besides those of the source to weigh, got none")
     share = rest / (rest + own.n)
+
+    unit = spectral_unit(target)
 
     def z(gamma: float, weight: float) -> float:
         return float(predict(target, [*others, replace(own, weight=weight)], gamma=gamma).z)
@@ -330,9 +336,9 @@ def best_weight(target: Mixture, sources: Sequence[Source], index: int, *, gamma
         best = max(best, BestWeight(float(up / down), np.inf, accuracy), key=lambda result: result.accuracy)
     low, high = np.log(GAMMAS)
     grid = np.linspace(low, high, COARSE)
-    values = np.array([[z(value, weight) for weight in np.exp(grid)] for value in np.exp(grid)])
-    value, weight, top = _climb(z, values, grid)
-    return BestWeight(weight, value, float(ndtr(top))) if ndtr(top) > best.accuracy + GAIN else best
+    values = np.array([[z(unit * value, weight) for weight in np.exp(grid)] for value in np.exp(grid)])
+    value, weight, top = _climb(lambda value, weight: z(unit * value, weight), values, grid)
+    return BestWeight(weight, unit * value, float(ndtr(top))) if ndtr(top) > best.accuracy + GAIN else best
 
 
 def _joint(setting: dict[str, Any], m: float) -> BestWeight:
@@ -356,16 +362,24 @@ def _joint(setting: dict[str, Any], m: float) -> BestWeight:
 
 def _climb(z: Callable[[Any, Any], Any], values: Array, grid: Array) -> tuple[float, float, float]:
     """gamma and weight of the highest z, from its values on a grid in their logarithms, and that z."""
-    start = grid[list(np.unravel_index(np.argmax(values), values.shape))]
-    result = minimize(
-        lambda x: -float(z(*np.exp(x))),
-        start,
-        method="Nelder-Mead",
-        bounds=[(grid[0], grid[-1])] * 2,
-        options={"xatol": 1e-5, "fatol": 1e-11, "initial_simplex": start + np.array([[0, 0], [0.2, 0], [0, 0.2]])},
-    )
-    gamma, weight = np.exp(result.x).tolist()
-    return gamma, weight, -float(result.fun)
+    best = grid[list(np.unravel_index(np.argmax(values), values.shape))]
+    top = float(values.max())
+    # Along a bound or a narrow ridge the simplex may collapse early: it starts again until that brings nothing.
+    for _ in range(RESTARTS):
+        result = minimize(
+            lambda x: -float(z(*np.exp(x))),
+            best,
+            method="Nelder-Mead",
+            bounds=[(grid[0], grid[-1])] * 2,
+            options={"xatol": 1e-5, "fatol": 1e-11, "initial_simplex": best + np.array([[0, 0], [0.2, 0], [0, 0.2]])},
+        )
+        gained = -float(result.fun) - top
+        if gained > 0:
+            best, top = result.x, -float(result.fun)
+        if gained <= GAIN:
+            break
+    gamma, weight = np.exp(best).tolist()
+    return gamma, weight, top
 
 
 def _sums(target: Mixture, others: Sequence[Source], own: Source) -> tuple[Array, Array]:

@@ -113,9 +113,10 @@ def first_sample_values(*, p: Any, n: Any, mu: Any, gamma: Any) -> SampleValues:
     """
     p, n, mu, gamma = _real("p", p, low=1), _real("n", n), _real("mu", mu), _real("gamma", gamma)
     eta = p / n
-    sigma, root = shrinkage(eta, gamma)
+    sigma, lost, root = shrinkage(eta, gamma)
     unit = z_of_real_data(eta, mu, gamma) * eta / n
-    right = unit / 2 * (1 / (mu**2 + eta) - (1 - 2 * sigma + sigma**2 * eta) / root**2)
+    # 1 - 2 sigma + sigma^2 eta = (1 - sigma)^2 - (1 - eta) sigma^2, with nothing lost at eta = 1.
+    right = unit / 2 * (1 / (mu**2 + eta) - (lost**2 - (1 - eta) * sigma**2) / root**2)
     wrong = right - 2 * unit * (1 + sigma * mu**2) ** 2 / (mu**2 + eta)
     return SampleValues(right, wrong, unit * gamma * sigma / root**2)
 
@@ -283,7 +284,7 @@ def best_gamma_isotropic(**setting: Any) -> BestGamma:
     if "gamma" in setting:
         raise TypeError("best_gamma_isotropic chooses gamma: it must not be given")
     limit = z_at_infinite_gamma_isotropic(**setting)
-    checks.single("best_gamma_isotropic", np.shape(limit))
+    checks.single(**setting)
     return best_on_grid(lambda gamma: predict_isotropic(gamma=gamma, **setting).z, float(limit), arrays=True)
 
 
@@ -317,7 +318,8 @@ def best_gamma(target: Mixture, sources: Sequence[Source]) -> BestGamma:
     12.6 0.7804
     """
     sources, limit = check_sources(target, sources), z_at_infinite_gamma(target, sources)
-    return best_on_grid(lambda gamma: predict(target, sources, gamma=gamma).z, limit, arrays=False)
+    unit = spectral_unit(target)
+    return best_on_grid(lambda gamma: predict(target, sources, gamma=gamma).z, limit, arrays=False, unit=unit)
 
 
 def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None = None, **synthetic: Any) -> float:
@@ -356,13 +358,13 @@ def worth_in_real_samples(*, p: float, n: float, mu: float, gamma: float | None 
     """
     p, n, mu = (checks.number(name, value, low=0, open_low=True) for name, value in (("p", p), ("n", n), ("mu", mu)))
     setting = dict(p=p, n=n, mu=mu, **synthetic)
+    checks.single(**setting)
     if gamma is None:
         best = best_gamma_isotropic(**setting).gamma
         z = z_at_infinite_gamma_isotropic(**setting) if np.isinf(best) else predict_isotropic(gamma=best, **setting).z
     else:
         gamma = checks.number("gamma", gamma, low=0, open_low=True)
         z = predict_isotropic(gamma=gamma, **setting).z
-    checks.single("worth_in_real_samples", np.shape(z))
     if z <= 0:
         return -np.inf
     missing = mu**2 * (mu**2 - z**2)
@@ -408,7 +410,7 @@ def z_of_real_data(eta: Any, mu: Any, gamma: Any) -> Array:
     >>> z_of_real_data(0.5, 1.0, np.array([0.1, 1.0, 10.0])).round(3).tolist()
     [0.652, 0.776, 0.815]
     """
-    sigma, root = shrinkage(eta, gamma)
+    sigma, _, root = shrinkage(eta, gamma)
     return mu**2 * np.sqrt(sigma * root / (mu**2 + eta))
 
 
@@ -445,7 +447,38 @@ def weighted_sums(target: Mixture, sources: Sequence[Source]) -> tuple[Array, fl
     return sum(pulls, np.zeros(target.p)), noise
 
 
-def best_on_grid(z: Callable[[Any], Any], limit: float, *, arrays: bool) -> BestGamma:
+def spectral_unit(target: Mixture) -> float:
+    """Mean variance of a feature, 1 for C = I: penalties in this unit do not depend on the unit of the features.
+
+    Parameters
+    ----------
+    target : Mixture
+        The population; where nothing varies, the mean square of its mean is taken, or 1.
+
+    Returns
+    -------
+    float
+        The unit, > 0.
+
+    Raises
+    ------
+    TypeError
+        Not a mixture.
+
+    Examples
+    --------
+    >>> from rmt_lib import Mixture
+    >>> from rmt_lib.topics.when_it_helps import spectral_unit
+    >>> spectral_unit(Mixture([1.0, 0.0], [4.0, 2.0]))
+    3.0
+    """
+    if not isinstance(target, Mixture):
+        raise TypeError(f"target must be a Mixture, got {checks.shown(target)}")
+    mean_variance = float(np.broadcast_to(target.eigenvalues, target.p).mean())
+    return mean_variance or float(np.mean(target.mean**2)) or 1.0
+
+
+def best_on_grid(z: Callable[[Any], Any], limit: float, *, arrays: bool, unit: float = 1.0) -> BestGamma:
     """The gamma of the highest `z(gamma)`: the best of a grid, refined between its neighbours, against the `limit`.
 
     Parameters
@@ -457,6 +490,8 @@ def best_on_grid(z: Callable[[Any], Any], limit: float, *, arrays: bool) -> Best
     arrays : bool
         Whether z takes the whole grid in one call, as functions built on `predict_isotropic` do; else it is called for
         one gamma after another.
+    unit : float
+        Of the penalty, > 0: `GAMMAS` are in this unit.
 
     Returns
     -------
@@ -471,9 +506,11 @@ def best_on_grid(z: Callable[[Any], Any], limit: float, *, arrays: bool) -> Best
     2.718 0.8413
     """
     low, high = np.log(GAMMAS)
-    grid = np.linspace(low, high, GRID)
+    grid = np.linspace(low, high, GRID) + np.log(unit)
     values = z(np.exp(grid)) if arrays else np.array([z(gamma) for gamma in np.exp(grid)])
     top = int(np.argmax(values))
+    if np.isinf(values[top]):  # no variance: nothing to refine
+        return BestGamma(np.inf if np.isinf(limit) else float(np.exp(grid[top])), float(ndtr(values[top])))
     around = grid[max(top - 1, 0)], grid[min(top + 1, GRID - 1)]
     result = minimize_scalar(lambda x: -z(np.exp(x)), bounds=around, method="bounded", options={"xatol": 1e-8})
     best, place = max((float(values[top]), grid[top]), (-float(result.fun), float(result.x)))
