@@ -126,8 +126,9 @@ def predict_closed_form(
     Parameters
     ----------
     p, n, m, mu, gamma, epsilon, phi, rho, n_hat
-        As in `rmt_lib.predict_isotropic`. The released closed form (commit ddf990c of rmt_results.py) is for
-        `n_hat` = `n`; for other values the fixed point is kept here and only `moment` carried over. With `n_hat` infinite `moment` changes nothing.
+        As in `rmt_lib.predict_isotropic`. The released closed form (rmt_results.py at commit
+        ddf990c) is for `n_hat` = `n`; for other values the fixed point is kept here and only `moment` carried over.
+        With `n_hat` infinite `moment` changes nothing.
     pruning : bool
         Take :math:`\delta_2 = \frac\alpha N \operatorname{tr} \hat C R`.
     moment : bool
