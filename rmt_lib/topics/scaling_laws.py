@@ -432,9 +432,10 @@ def label_cost(*, signal: Any = 0.0, epsilon: Any = 0.0, phi: Any = 1.0, rho: An
     """
     signal = checks.array("signal", signal, low=0)
     coins = Coins(epsilon=epsilon, phi=phi, rho=rho)
-    alpha, square = coins.alpha, coins.lam**2
+    alpha = coins.alpha
+    square = np.divide(coins.lam, alpha, out=np.zeros(np.shape(alpha)), where=alpha > 0) ** 2  # beta^2
     known = np.where(square > 0, square, 1.0)
-    cost = (square + (alpha**2 - square) * (1 + signal)) / (np.where(alpha > 0, alpha, 1.0) * known)
+    cost = (square + (1 - square) * (1 + signal)) / (np.where(alpha > 0, alpha, 1.0) * known)
     return np.where(square > 0, cost, np.inf)[()]
 
 
