@@ -1,4 +1,7 @@
-"""The experiment of `figure_6` on sentences of reviews, split by review or, as an ordinary split does, at random."""
+"""The experiment of `figure_6` on sentences of reviews, split by review or, as an ordinary split does, at random.
+
+A resampled pool has whole reviews, drawn with replacement.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from rmt_experiments.runner import Experiment
 EXPERIMENT = Experiment(
     name="figure_6_snippets",
     seed=2411,
-    trials=24,
-    settings=[{"domain": "snippets", "split": split} for split in ("by review", "random")],
+    trials=16,
+    settings=[
+        {"domain": "snippets", "split": split, "pool": pool}
+        for split, pool in (("by review", "itself"), ("random", "itself"), ("by review", "resampled"))
+    ],
     measure=measure,
 )

@@ -8,14 +8,14 @@ those with a wrong one ("coin a class": within each class, too). Trials are thos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from rmt_experiments.figure_5 import EXPERIMENT as FIGURE_5
-from rmt_experiments.networks import CLASSES, DRAWN, Network, accuracies, split, streams, synthetic
+from rmt_experiments.networks import CLASSES, DRAWN, Network, Split, accuracies, split, streams, synthetic
 from rmt_experiments.runner import Experiment, Row
 from rmt_lib.checks import Array
 
@@ -40,35 +40,48 @@ def measure_one(verifier: str, decides: str, m: int, entropy: int, trial: int) -
     """One trial of `measure`."""
     seeds = streams(entropy, trial)
     data = split(seeds[0])
+    judge = discriminator(verifier, entropy, trial) if verifier in DISCRIMINATORS else None
+    rows, labels, phi, rho = verified(data, seeds, verifier, decides, m, judge)
+    return {"phi": phi, "rho": rho, **accuracies(rows, labels, data, seeds[3])}
+
+
+def verified(
+    data: Split,
+    seeds: Sequence[np.random.SeedSequence],
+    verifier: str,
+    decides: str,
+    m: int,
+    judge: Network | None,
+) -> tuple[Array, Array, float, float]:
+    """The real images and what is kept of the m synthetic ones of a class, their labels, and both rates of keeping.
+
+    The `judge` is the network of a discriminator; a coin of COINS has none.
+    """
     images = synthetic(data.generator, "all images", m, seeds[1])
     classes, rng = np.arange(CLASSES).repeat(m), np.random.default_rng(seeds[2])
     wrong, luck = rng.random((DRAWN[-1], 2, CLASSES))[:m].transpose(1, 2, 0).reshape(2, -1)
     wrong = wrong < EPSILON
     labels = (classes + wrong) % CLASSES
-    if verifier in COINS:
+    if judge is None:
         phi, rho = COINS[verifier]
         kept = luck < np.where(wrong, rho, phi)
     else:
-        kept = discriminator(verifier, entropy, trial).classify(images) == labels
+        kept = judge.classify(images) == labels
         if decides != "network":
             kept = shuffled(kept, wrong + 2 * classes if decides == "coin a class" else wrong, rng)
     rows, row_labels = np.concatenate([data.real, images[kept]]), np.concatenate([data.real_labels, labels[kept]])
-    return {
-        "phi": float(kept[~wrong].mean()),
-        "rho": float(kept[wrong].mean()),
-        **accuracies(rows, row_labels, data, seeds[3]),
-    }
+    return rows, row_labels, float(kept[~wrong].mean()), float(kept[wrong].mean())
 
 
 @cache
-def discriminator(size: str, entropy: int, trial: int) -> Network:
+def discriminator(size: str, entropy: int, trial: int, **options: float) -> Network:
     """The network that verifies: trained on the real images of the classifier, or on those of the generator."""
     seeds = streams(entropy, trial)
     data = split(seeds[0])
     if size == "small":
-        return Network(data.real, data.real_labels, seeds[4])
+        return Network(data.real, data.real_labels, seeds[4], **options)
     labels = np.repeat(np.arange(CLASSES), [len(own) for own in data.generator])
-    return Network(np.concatenate(data.generator), labels, seeds[4])
+    return Network(np.concatenate(data.generator), labels, seeds[4], **options)
 
 
 def shuffled(kept: Array, group: Array, rng: np.random.Generator) -> Array:

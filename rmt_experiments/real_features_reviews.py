@@ -9,7 +9,7 @@ from rmt_lib.datasets import DOMAINS
 EXPERIMENT = Experiment(
     name="real_features_reviews",
     seed=2412,
-    trials=24,
+    trials=16,
     settings=settings({f"reviews {domain}": ("standardised", "equal lengths") for domain in DOMAINS}),
     measure=measure,
 )
