@@ -91,7 +91,7 @@ def _check(client: Any) -> None:
 def _difference(found: dict[str, str] | Exception) -> str:
     """How software elsewhere differs from that of this process; why it could not be asked for."""
     if isinstance(found, Exception):
-        return str(found)
+        return f"{type(found).__name__}: {found}"
     return ", ".join(
         f"{name} {found[name]} instead of {ours}" for name, ours in software().items() if found[name] != ours
     )

@@ -317,6 +317,22 @@ def test_prompts_show_sentences_of_one_class_that_were_set_aside():
         assert last == question
         assert len(set(shown)) == generate.EXAMPLES
         assert {(line.removeprefix(f"{question} "), label) for line in shown} <= known
+        assert generate.prompt(number, "generated_again") == (label, text)
+
+
+def test_mixed_prompts_show_sentences_of_both_classes_that_were_set_aside():
+    known = {(text, label) for _, label, text in prompt_sentences("amazon")}
+    customers = {"A happy customer": 1, "A disappointed customer": -1}
+    seen = set()
+    for number in range(generate.SETS["generated_mixed"].prompts):
+        label, text = generate.prompt(number, "generated_mixed")
+        _, *shown, last = text.split("\n")
+        assert label == 1 - 2 * (number % 2) == customers[last.removesuffix(":")]
+        pairs = [line.split(": ", 1) for line in shown]
+        assert {(sentence, customers[who]) for who, sentence in pairs} <= known
+        assert len(pairs) == generate.EXAMPLES
+        seen |= {customers[who] for who, _ in pairs}
+    assert seen == {1, -1}
 
 
 @pytest.mark.parametrize("kind", ["generated", "amazon", "movies"])
@@ -327,20 +343,36 @@ def test_the_verifier_is_shown_sentences_of_both_classes_that_were_set_aside(kin
     assert len(set(shown)) == 2 * verify.EXAMPLES
 
 
-def test_the_stored_sentences():
-    stored, prompt = generate.read(), generate.prompt_numbers()
-    assert len(stored) >= 4000
+@pytest.mark.parametrize(("name", "least"), [("generated", 4000), ("generated_again", 1000), ("generated_mixed", 1000)])
+def test_the_stored_sentences(name, least):
+    path, variant = generate.OUTPUT.with_stem(name), generate.SETS[name]
+    stored, prompt = generate.read(path), generate.prompt_numbers(path)
+    assert len(stored) >= least
     assert [number for number, _, _ in stored] == list(range(len(stored)))
     assert len({words(text) for _, _, text in stored}) == len(stored)
     assert not {words(text) for _, _, text in stored} & {words(text) for _, _, text in sentences("amazon")}
     assert min(len(words(text)) for _, _, text in stored) >= 3
     labels = np.array([label for _, label, _ in stored])
-    assert min((labels == label).sum() for label in (-1, 1)) >= 2000
+    assert min((labels == label).sum() for label in (-1, 1)) >= 0.4 * len(labels)
     np.testing.assert_array_equal(labels, 1 - 2 * (prompt % 2))
-    assert (np.diff(prompt) >= 0).all() and prompt[0] >= 0 and prompt[-1] < generate.PROMPTS
+    assert (np.diff(prompt) >= 0).all() and prompt[0] >= 0 and prompt[-1] < variant.prompts
     assert np.bincount(prompt).max() <= generate.ANSWERS
-    header = generate.OUTPUT.read_text("utf8").splitlines()[:3]
-    assert header == ["# model: SmolLM2-135M-Instruct.Q4_1", f"# prompts: {generate.PROMPTS}", "# seed: 2410"]
+    header = path.read_text("utf8").splitlines()[:4]
+    assert header[:2] == ["# model: SmolLM2-135M-Instruct.Q4_1", f"# prompts: {variant.prompts}"]
+    assert header[2] == f"# seed: {variant.seed}"
+    assert json.loads(header[3].removeprefix("# first: ")) == generate.prompt(0, name)[1]
+    assert [row["number"] for row in score_rows(name)] == [str(number) for number, _, _ in stored]
+    assert np.load(path.with_suffix(".npz"))["embeddings"].shape == (len(stored), 384)
+
+
+def score_rows(kind):
+    with (verify.FOLDER / f"scores_{kind}.csv").open(encoding="utf8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_sets_have_seeds_of_their_own():
+    seeds = [range(variant.seed, variant.seed + variant.prompts) for variant in generate.SETS.values()]
+    assert len({seed for own in seeds for seed in own}) == sum(map(len, seeds))
 
 
 # The command line.
@@ -352,7 +384,7 @@ def steps(monkeypatch):
     calls = []
     for module, name in ((generate, "generate"), (verify, "verify"), (embed, "embed_generated")):
         step = create_autospec(getattr(module, name))
-        step.side_effect = lambda *arguments, name=name, **options: calls.append((name, arguments, options))
+        step.side_effect = lambda *arguments, _step=name, **options: calls.append((_step, arguments, options))
         monkeypatch.setattr(module, name, step)
     return calls
 
@@ -373,6 +405,8 @@ def steps(monkeypatch):
         ("generate --server 127.0.0.1:1 --model x --output {folder}", "--server must begin with http:// or https://"),
         ("verify --output {folder}", "has no generated.csv: take the step generate first"),
         ("embed --output {folder}", "has no generated.csv: take the step generate first"),
+        ("embed --set generated_again --output {folder}", "has no generated_again.csv: take the step generate first"),
+        ("generate --set others", "invalid choice: 'others'"),
     ],
 )
 def test_what_the_command_line_refuses(arguments, message, steps, tmp_path, capsys):
@@ -390,7 +424,7 @@ def test_all_steps_of_another_model_write_into_its_folder(steps, tmp_path, monke
     command_line.main(["all", "--server", url, "--model", "x", "--output", str(folder), "--count", "3"])
     model, source = Server(url, "x", "secret"), folder / "generated.csv"
     assert steps == [
-        ("generate", (model,), {"output": source, "count": 3}),
+        ("generate", (model,), {"name": "generated", "output": source, "count": 3}),
         *(
             ("verify", (model, kind), {"source": source, "output": folder / f"scores_{kind}.csv"})
             for kind in ("generated", "amazon", "movies")
@@ -399,6 +433,19 @@ def test_all_steps_of_another_model_write_into_its_folder(steps, tmp_path, monke
     ]
     output = capsys.readouterr().out
     assert output.count("written\n") == 5 and "secret" not in output
+
+
+def test_a_further_set_has_files_of_its_own(steps, tmp_path, capsys):
+    command = f"all --server http://127.0.0.1:1/v1 --model x --set generated_mixed --output {tmp_path}"
+    command_line.main(command.split())
+    source, scores = tmp_path / "generated_mixed.csv", tmp_path / "scores_generated_mixed.csv"
+    assert [(name, options) for name, _, options in steps] == [
+        ("generate", {"name": "generated_mixed", "output": source, "count": None}),
+        ("verify", {"source": source, "output": scores}),
+        ("embed_generated", {"source": source, "output": tmp_path / "generated_mixed.npz"}),
+    ]
+    assert steps[1][1][1] == "generated_mixed"
+    assert capsys.readouterr().out.count("written\n") == 3
 
 
 def test_the_files_of_the_book_by_default(steps):
@@ -459,8 +506,7 @@ def test_a_gguf_file_from_a_shell(smollm, tmp_path):
 
 @pytest.mark.parametrize("kind", ["generated", "amazon", "movies"])
 def test_the_model_scores_as_stored(smollm, kind):
-    with (verify.FOLDER / f"scores_{kind}.csv").open(encoding="utf8", newline="") as file:
-        stored = {int(row["number"]): float(row["model"]) for row in csv.DictReader(file)}
+    stored = {int(row["number"]): float(row["model"]) for row in score_rows(kind)}
     first, *others = verify.chosen(kind)[:4]
     verify.model_score(smollm, kind, first.text)  # from here on the server has read the examples, as it had then
     for number, _, text in others:

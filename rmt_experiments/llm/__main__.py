@@ -14,12 +14,12 @@ from rmt_lib.datasets.fetch import MissingDataError
 
 FOLDER = Path(__file__).parent
 STEPS = {
-    "generate": "have the model write labelled sentences: generated.csv",
-    "verify": "have each verifier score them and the real sentences: scores_*.csv",
-    "embed": "embed what was written: generated.npz",
+    "generate": "have the model write labelled sentences: generated*.csv",
+    "verify": "have each verifier score them, and with the first set the real sentences: scores_*.csv",
+    "embed": "embed what was written: generated*.npz",
     "all": "these three in turn",
 }
-KINDS: tuple[verify.Kind, ...] = ("generated", "amazon", "movies")
+REAL: tuple[verify.Kind, ...] = ("amazon", "movies")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="folder of the files, by default that of the book"
     )
-    parser.add_argument("--count", type=int, metavar="N", help=f"write to N prompts only, of {generate.PROMPTS}")
+    parser.add_argument("--set", choices=generate.SETS, default="generated", help="of sentences, by default the first")
+    parser.add_argument("--count", type=int, metavar="N", help="write to the first N prompts only")
     another = parser.add_argument_group(
         "another model", "than SmolLM2-135M-Instruct, which is fetched (98 MB) and run on this machine"
     )
@@ -58,12 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.server is not None and not options.server.startswith(("http://", "https://")):
         parser.error(f"--server must begin with http:// or https://, got {options.server!r}")
     folder = options.output or FOLDER
-    if options.step in ("verify", "embed") and not (folder / generate.OUTPUT.name).exists():
-        parser.error(f"{folder} has no {generate.OUTPUT.name}: take the step generate first")
+    if options.step in ("verify", "embed") and not (folder / f"{options.set}.csv").exists():
+        parser.error(f"{folder} has no {options.set}.csv: take the step generate first")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _model(options) as model:
-            for path in _take(options.step, model, folder, options.count or generate.PROMPTS):
+            for path in _take(options.step, model, folder, options.set, options.count):
                 print(f"{path} written", flush=True)
     except (ModelError, MissingDataError, ImportError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
@@ -78,19 +79,19 @@ def _model(options: argparse.Namespace) -> contextlib.AbstractContextManager[Lan
     return serve(options.gguf or small_model())
 
 
-def _take(step: str, model: LanguageModel | None, folder: Path, count: int) -> Iterator[Path]:
-    """Take a step or all, and name each file when it is written."""
-    written = folder / generate.OUTPUT.name
+def _take(step: str, model: LanguageModel | None, folder: Path, name: verify.Kind, count: int | None) -> Iterator[Path]:
+    """Take a step or all for a set of sentences, and name each file when it is written."""
+    written = folder / f"{name}.csv"
     if step in ("generate", "all"):
-        generate.generate(model, output=written, count=count)
+        generate.generate(model, name=name, output=written, count=count)
         yield written
     if step in ("verify", "all"):
-        for kind in KINDS:
+        for kind in (name, *REAL) if name == "generated" else (name,):
             output = folder / f"scores_{kind}.csv"
             verify.verify(model, kind, source=written, output=output)
             yield output
     if step in ("embed", "all"):
-        output = folder / embed.OUTPUT.name
+        output = written.with_suffix(".npz")
         embed.embed_generated(source=written, output=output)
         yield output
 

@@ -1,4 +1,4 @@
-"""Embeddings of the generated sentences, half precision: `generated.npz`, by the same model as the real ones."""
+"""Embeddings of a set of generated sentences, half precision, by the same model as the real ones."""
 
 from __future__ import annotations
 

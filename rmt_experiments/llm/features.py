@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rmt_experiments.llm import embed, generate, verify
+from rmt_experiments.llm import generate, verify
 from rmt_experiments.llm.texts import whole_groups
 from rmt_lib.checks import Array
 from rmt_lib.datasets import amazon_snippets
 
 GAMMA = 1.0
-"""Penalty of the ridge classifier."""
+"""Penalty of the ridge classifier where it is not tuned."""
+GAMMAS = tuple(10 ** (k / 4) for k in range(-4, 13))
+"""Penalties that are tried, .1 to 1000."""
+FOLDS = 5
 TESTED = 300
 """Test sentences of each class."""
 
@@ -38,38 +41,41 @@ class Split(NamedTuple):
     test: Array
 
 
-@lru_cache(maxsize=1)
-def real() -> Sentences:
-    """The Amazon sentences that no prompt may show."""
+@lru_cache(maxsize=2)
+def real(*, aside: bool = False) -> Sentences:
+    """The Amazon sentences that no prompt may show, or those set aside, which prompts may show."""
     data, table = amazon_snippets(), verify.opinions("amazon")
-    left = table.pop("aside") == 0
-    opinions = {name: values[left] for name, values in table.items() if name not in ("number", "label")}
-    return Sentences(_scaled(data.features[left]), data.labels[left], opinions, data.groups[left])
+    part = table.pop("aside") == aside
+    opinions = {name: values[part] for name, values in table.items() if name not in ("number", "label")}
+    return Sentences(_scaled(data.features[part]), data.labels[part], opinions, data.groups[part])
 
 
-@lru_cache(maxsize=1)
-def generated() -> Sentences:
-    """The generated sentences, with the labels of their prompts."""
-    with np.load(embed.OUTPUT) as stored:
+@lru_cache(maxsize=len(generate.SETS))
+def generated(name: verify.Kind = "generated") -> Sentences:
+    """The sentences of a generated set, with the labels of their prompts."""
+    source = generate.OUTPUT.with_stem(name)
+    with np.load(source.with_suffix(".npz")) as stored:
         x = _scaled(stored["embeddings"].astype(float))
-    table = verify.opinions("generated")
-    opinions = {name: values for name, values in table.items() if name not in ("number", "label", "aside")}
-    return Sentences(x, table["label"], opinions, generate.prompt_numbers())
+    table = verify.opinions(name)
+    opinions = {who: values for who, values in table.items() if who not in ("number", "label", "aside")}
+    return Sentences(x, table["label"], opinions, generate.prompt_numbers(source))
 
 
-def split(rng: np.random.Generator, *, by_review: bool = True) -> Split:
-    """Test on 300 sentences of each class from reviews drawn at random, train on the other reviews.
+def split(rng: np.random.Generator, *, by_review: bool = True, pool: Array | None = None, count: int = TESTED) -> Split:
+    """Test on `count` sentences of each class from reviews drawn at random, train on the other reviews.
 
-    Unless `by_review`, on sentences drawn at random; then a review has sentences on both sides.
+    Unless `by_review`, on sentences drawn at random; then a review has sentences on both sides. All sentences are from
+    a `pool` of numbers, by default all.
     """
-    _, labels, _, groups = real()
-    reviews = groups if by_review else np.arange(len(labels))
+    pool = np.arange(len(real().labels)) if pool is None else pool
+    labels = real().labels[pool]
+    reviews = real().groups[pool] if by_review else pool
     order = rng.permutation(len(labels))
-    to_test = whole_groups(reviews, labels, TESTED, rng)
-    tested = [order[((labels == label) & to_test)[order]][:TESTED] for label in (-1, 1)]
+    to_test = whole_groups(reviews, labels, count, rng)
+    tested = [order[((labels == label) & to_test)[order]][:count] for label in (-1, 1)]
     left = [order[((labels == label) & ~to_test)[order]] for label in (-1, 1)]
     size = min(map(len, left))
-    return Split(np.column_stack([part[:size] for part in left]).ravel(), np.concatenate(tested))
+    return Split(pool[np.column_stack([part[:size] for part in left]).ravel()], pool[np.concatenate(tested)])
 
 
 def ridge(x: Array, labels: Array, total: int) -> Array:
@@ -77,14 +83,50 @@ def ridge(x: Array, labels: Array, total: int) -> Array:
     return np.linalg.solve(x.T @ x / total + GAMMA * np.eye(x.shape[1]), x.T @ labels / total)
 
 
-def accuracy(rows: Split, written: Array, labels: Array, *, total: int) -> float:
-    """Accuracy on the test sentences of ridge regression on the training sentences and generated ones.
+class Accuracy(NamedTuple):
+    """On test sentences: at the penalty GAMMA, at the penalty chosen by cross-validation, and that penalty."""
 
-    `written` are the numbers of the generated ones and `labels` their labels; `total` samples were drawn, kept or not.
+    fixed: float
+    tuned: float
+    gamma: float
+
+
+def accuracy(rows: Split, added: Array, labels: Array, *, total: int) -> Accuracy:
+    """Ridge regression on the real training sentences and on `added` ones, features (k, p) and `labels` (k,).
+
+    `total` samples were drawn, kept or not. The penalty is chosen by a cross-validation over the real training
+    sentences, whose folds keep reviews whole; the added ones are in every fold's training part. Of several penalties
+    that are equally good there, the middle one is taken.
     """
-    x = np.concatenate([real().x[rows.train], generated().x[written]])
-    y = np.concatenate([real().labels[rows.train], labels])
-    return float((np.sign(real().x[rows.test] @ ridge(x, y, total)) == real().labels[rows.test]).mean())
+    real_x, real_labels = real().x[rows.train], real().labels[rows.train]
+    x, y = np.concatenate([real_x, added]), np.concatenate([real_labels, labels])
+    values, vectors = np.linalg.eigh(x.T @ x)
+    moment = (vectors.T @ (x.T @ y))[:, None]
+
+    def scores(rotated: Array, size: int) -> tuple[Array, Array]:
+        """Of rows (k, p) by each classifier, and the inverses (p, gammas) at penalties that grow with the size."""
+        inverse = 1 / (values[:, None] + size * np.array(GAMMAS))
+        return rotated @ (moment * inverse), inverse
+
+    right = np.zeros(len(GAMMAS))
+    fold = _folds(real().groups[rows.train])
+    for k in range(FOLDS):
+        held, truth = real_x[fold == k] @ vectors, real_labels[fold == k][:, None]
+        fitted, inverse = scores(held, total - len(held))
+        # Leaving rows out divides their residuals by 1 - their leverage: no classifier is fitted anew.
+        leverage = (held * inverse.T[:, None]) @ held.T
+        residual = np.linalg.solve(np.eye(len(held)) - leverage, (truth - fitted).T[:, :, None])[:, :, 0].T
+        right += ((truth - residual) * truth > 0).sum(axis=0)
+    tested, _ = scores(real().x[rows.test] @ vectors, total)
+    measured = (tested * real().labels[rows.test][:, None] > 0).mean(axis=0)
+    best = int(np.median(np.flatnonzero(right == right.max())))
+    return Accuracy(float(measured[GAMMAS.index(GAMMA)]), float(measured[best]), GAMMAS[best])
+
+
+def _folds(groups: Array) -> Array:
+    """The fold of each row: whole groups, in the order in which they appear."""
+    names, first, number = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number] * FOLDS // len(names)
 
 
 @lru_cache(maxsize=1)

@@ -1,16 +1,20 @@
-"""Labelled reviews by a language model: `generated.csv`.
+"""Labelled reviews by a language model: `generated.csv`, and two smaller sets that tell how much one set owes to luck.
 
-Each of 600 prompts shows six real sentences of one class and asks for another, eight times. An answer counts if it has
-three words and repeats neither a real sentence nor an earlier answer. Its label is that of its prompt: nobody checks
-whether the model kept to it, so that some labels are wrong.
+Each of 600 prompts shows six real sentences of one class and asks for another, eight times. `generated_again` has other
+answers to the first 200 of these prompts; `generated_mixed` has those to 160 prompts in other words that show six
+sentences of both classes. An answer counts if it has three words and repeats neither a real sentence nor an earlier
+answer of its set. Its label is that of its prompt: nobody checks whether the model kept to it, so that some labels are
+wrong.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,30 +31,50 @@ ANSWERS = 8
 TEMPERATURE = 0.8
 
 
-def prompt(number: int) -> tuple[int, str]:
-    """Label and text of a prompt: even ones ask for praise, odd ones for complaints."""
-    label = 1 - 2 * (number % 2)
-    shown = [sentence for sentence in prompt_sentences("amazon") if sentence.label == label]
-    chosen = np.random.default_rng((SEED, number)).choice(len(shown), size=EXAMPLES, replace=False)
-    return label, prompts.more_like([shown[i] for i in chosen])
+class Variant(NamedTuple):
+    """A set of sentences: its number of prompts, the seed of its answers, and whether prompts show both classes."""
+
+    prompts: int = PROMPTS
+    seed: int = SEED
+    mixed: bool = False
 
 
-def answers(model: LanguageModel, number: int) -> list[str]:
+SETS = {
+    "generated": Variant(),
+    "generated_again": Variant(200, SEED + 10_000),
+    "generated_mixed": Variant(160, SEED + 20_000, mixed=True),
+}
+"""By the name of the file, without `.csv`."""
+
+
+def prompt(number: int, name: str = "generated") -> tuple[int, str]:
+    """Label and text of a prompt of a set: even ones ask for praise, odd ones for complaints."""
+    label, rng = 1 - 2 * (number % 2), np.random.default_rng((SEED, number))
+    mixed = SETS[name].mixed
+    shown = [sentence for sentence in prompt_sentences("amazon") if mixed or sentence.label == label]
+    examples = [shown[i] for i in rng.choice(len(shown), size=EXAMPLES, replace=False)]
+    return label, prompts.another_by(label, examples) if mixed else prompts.more_like(examples)
+
+
+def answers(model: LanguageModel, number: int, name: str = "generated") -> list[str]:
     """What the model answers to a prompt. One prompt at a time: in a batch with others the answers would differ."""
-    return model.continuations(prompt(number)[1], ANSWERS, seed=SEED + number, temperature=TEMPERATURE)
+    seed = SETS[name].seed + number
+    return model.continuations(prompt(number, name)[1], ANSWERS, seed=seed, temperature=TEMPERATURE)
 
 
-def generate(model: LanguageModel, *, output: Path = OUTPUT, count: int = PROMPTS) -> None:
-    """Ask everything and write the sentences; an interrupted run goes on where it was."""
+def generate(
+    model: LanguageModel, *, name: str = "generated", output: Path | None = None, count: int | None = None
+) -> None:
+    """Ask all prompts of a set, or the first `count`, and write the sentences; an interrupted run goes on."""
+    output, count = output or OUTPUT.with_stem(name), count or SETS[name].prompts
     partial = output.with_suffix(".partial")
-    head = [model.name, prompt(0)[1], prompt(count - 1)[1]]
+    head = [model.name, prompt(0, name)[1], prompt(count - 1, name)[1], SETS[name].seed]
     with unfinished(partial, head, total=count, desc="writing", unit="prompt") as (given, add):
         for number in range(len(given), count):
-            add(answers(model, number))
+            add(answers(model, number, name))
+    header = {"model": model.name, "prompts": count, "seed": SETS[name].seed, "first": json.dumps(prompt(0, name)[1])}
     with output.open("w", encoding="utf8", newline="") as file:
-        file.writelines(
-            f"# {name}: {value}\n" for name, value in {"model": model.name, "prompts": count, "seed": SEED}.items()
-        )
+        file.writelines(f"# {key}: {value}\n" for key, value in header.items())
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["number", "prompt", "label", "text"])
         writer.writerows((number, *row) for number, row in enumerate(_new(given)))

@@ -21,13 +21,15 @@ def balanced(x: Array, labels: Array) -> Mixture:
     return Mixture(np.average(u, axis=0, weights=weights), np.cov(u.T, aweights=weights, ddof=0))
 
 
-def extrapolated(predicted: Callable[[Array, Array], Array], *, seed: int) -> Array:
+def extrapolated(predicted: Callable[[Array, Array], Array], *, seed: int, written: int | None = None) -> Array:
     """`predicted` of the numbers of all real and all generated sentences, without its bias of first order.
+
+    There are `written` generated ones, by default those of the first set.
 
     Where moments are estimated from k sentences, a prediction errs by about c / k. Twice the prediction from all
     sentences less that from half of them does not; the half is a random one, and both sides of it are averaged.
     """
-    sizes = [len(part.labels) for part in (features.real(), features.generated())]
+    sizes = [len(features.real().labels), len(features.generated().labels) if written is None else written]
     halves = []
     for rng in map(np.random.default_rng, np.random.SeedSequence(seed).spawn(PAIRS)):
         orders = [rng.permutation(size) for size in sizes]

@@ -6,6 +6,7 @@ It needs PyTorch and transformers (`rmt_experiments/llm/requirements.txt`). The 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -51,6 +52,7 @@ def fine_tune(
     *,
     seed: int,
     epochs: int = 3,
+    updates: int | None = None,
     rate: float = RATE,
     threads: int = 1,
 ) -> Classifier:
@@ -67,6 +69,8 @@ def fine_tune(
         Of the new layer's weights and the order of the batches.
     epochs
         Passes over the texts, 0 or more.
+    updates
+        Number of batches, in place of `epochs`: as many passes as it takes, the last one broken off.
     rate
         Largest learning rate, > 0; that of the new layer is ten times as large.
     threads
@@ -87,6 +91,9 @@ def fine_tune(
     if not np.isin(labels, (-1, 1)).all():
         raise ValueError(f"labels must be -1 or +1, got {labels[~np.isin(labels, (-1, 1))][0]:g}")
     epochs, threads = checks.count("epochs", epochs, low=0), checks.count("threads", threads, low=1)
+    if updates is None:
+        updates = epochs * math.ceil(len(texts) / BATCH)
+    updates = checks.count("updates", updates, low=0)
     rate = checks.number("rate", rate, low=0, open_low=True)
     rng = checks.rng(seed)
 
@@ -96,7 +103,7 @@ def fine_tune(
         torch.manual_seed(int(rng.integers(2**63)))
         body = _body()
         head = torch.nn.Linear(body.config.hidden_size, 1)
-        _train(body, head, _tokens(texts), torch.tensor(labels, dtype=torch.float32), rng, epochs, rate)
+        _train(body, head, _tokens(texts), torch.tensor(labels, dtype=torch.float32), rng, updates, rate)
     return Classifier(body.eval(), head)
 
 
@@ -112,14 +119,14 @@ def frozen(texts: Sequence[str]) -> Array:
 
 
 def _train(
-    body: Any, head: Any, tokens: list[list[int]], labels: Any, rng: np.random.Generator, epochs: int, rate: float
+    body: Any, head: Any, tokens: list[list[int]], labels: Any, rng: np.random.Generator, steps: int, rate: float
 ) -> None:
     torch = _torch()
-    batches = []
-    for _ in range(epochs):
+    batches: list[Array] = []
+    while len(batches) < steps:
         ordered = _of_equal_length(tokens, BATCH, rng)
         batches += [ordered[i] for i in rng.permutation(len(ordered))]
-    steps = len(batches)
+    del batches[steps:]
     optimizer = torch.optim.AdamW(
         [{"params": body.parameters(), "lr": rate}, {"params": head.parameters(), "lr": HEAD_RATE * rate / RATE}],
         weight_decay=DECAY, fused=True,

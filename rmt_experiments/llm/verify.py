@@ -1,8 +1,10 @@
-"""Verifiers of three strengths: `scores_KIND.csv` for the generated, the Amazon and the movie sentences.
+"""Three verifiers: `scores_KIND.csv` for each set of generated, the Amazon and the movie sentences.
 
-* `lexicon`, the weakest: VADER adds up the ratings of a sentence's words and knows neither task nor model.
+* `lexicon`: VADER adds up the ratings of a sentence's words and knows neither task nor model.
 * `model`: the language model itself, asked for the next word after eight labelled sentences and the new one.
-* `network`, the strongest: a small transformer fine-tuned on all movie sentences (so it scores none of them).
+* `network`: a small transformer fine-tuned on all movie sentences (so it scores none of them). Fine-tuned again on
+  another processor it has other opinions of 3 or 4 of 100 sentences; the two further generated sets were scored by such
+  a second one, with the threshold of the first.
 
 A score is high where a sentence says something good. A verifier's opinion is the side of a threshold that the score is
 on; half of the sentences set aside for prompts, each class counted alike, are above it. It keeps a sample if its
@@ -29,7 +31,7 @@ from rmt_experiments.runner import unfinished
 from rmt_lib.checks import Array
 
 FOLDER = Path(__file__).parent
-Kind = Literal["generated", "amazon", "movies"]
+Kind = Literal["generated", "generated_again", "generated_mixed", "amazon", "movies"]
 VERIFIERS = ("lexicon", "model", "network")
 MOVIES = 1400
 """Movie sentences that are scored besides those set aside for prompts."""
@@ -37,10 +39,10 @@ EXAMPLES = 4
 """Labelled sentences of each class in the prompt of `model`."""
 
 
-def chosen(kind: Kind, source: Path = generate.OUTPUT) -> list[Sentence]:
+def chosen(kind: Kind, source: Path | None = None) -> list[Sentence]:
     """The sentences that are scored: all of a kind, of the movies' a random part; generated ones from a file."""
-    if kind == "generated":
-        return generate.read(source)
+    if kind in generate.SETS:
+        return generate.read(source or generate.OUTPUT.with_stem(kind))
     if kind == "amazon":
         return sentences("amazon")
     others = np.random.default_rng(SEED).permutation(np.flatnonzero(~aside("movies")))[:MOVIES]
@@ -61,14 +63,14 @@ def model_score(model: LanguageModel, kind: Kind, text: str) -> float:
     return model.log_odds(prompts.which(examples(kind), text), prompts.QUALITY[1], prompts.QUALITY[-1])
 
 
-def verify(model: LanguageModel, kind: Kind, *, source: Path = generate.OUTPUT, output: Path | None = None) -> None:
+def verify(model: LanguageModel, kind: Kind, *, source: Path | None = None, output: Path | None = None) -> None:
     """Score all sentences of a kind by every verifier that may, and write the file.
 
     An interrupted run goes on with the model's scores where it was; the other verifiers are quick.
     """
     output = output or FOLDER / f"scores_{kind}.csv"
     numbers, labels, texts = zip(*chosen(kind, source), strict=True)
-    shown = np.zeros(len(texts), int) if kind == "generated" else aside(kind)[list(numbers)].astype(int)
+    shown = np.zeros(len(texts), int) if kind in generate.SETS else aside(kind)[list(numbers)].astype(int)
     columns: dict[str, Sequence[Any]] = {"number": numbers, "label": labels, "aside": shown}
     partial = output.with_suffix(".partial")
     scored = {"lexicon": _lexicon_scores(texts), "model": _model_scores(model, kind, texts, partial)}
