@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmt_experiments.llm import network
-from rmt_experiments.llm.features import FOLDS, GAMMA, GAMMAS, ridge
+from rmt_experiments.llm.features import GAMMA, GAMMAS, ridge, tuned_accuracy
 from rmt_experiments.llm.texts import SEED, sentences, whole_groups
 from rmt_experiments.llm.verify import opinions
 from rmt_experiments.real_features import prepare_from
@@ -204,36 +204,10 @@ def training_set(data: Task, trial: Split, m: int, verification: str) -> tuple[A
 
 
 def ridge_accuracy(data: Task, trial: Split, chosen: Array, labels: Array, total: int) -> dict[str, float]:
-    """Accuracy at the penalty chosen by cross-validation and at GAMMA, and the chosen penalty.
-
-    The folds are of the real sentences and keep groups whole; the others are in every fold's training part. Of several
-    penalties that are equally good there, the middle one is taken.
-    """
-    x = data.features[chosen]
-    values, vectors = np.linalg.eigh(x.T @ x)
-    moment = (vectors.T @ (x.T @ labels))[:, None]
-    right = np.zeros(len(GAMMAS))
-    fold = folds(data.groups[trial.real])
-    for k in range(FOLDS):
-        held, truth = x[:REAL][fold == k] @ vectors, labels[:REAL][fold == k][:, None]
-        inverse = 1 / (values[:, None] + (total - len(held)) * np.array(GAMMAS))
-        # Leaving rows out divides their residuals by 1 - their leverage: no classifier is fitted anew.
-        leverage = (held * inverse.T[:, None]) @ held.T
-        residual = (truth - held @ (moment * inverse)).T[:, :, None]
-        predicted = truth - np.linalg.solve(np.eye(len(held)) - leverage, residual)[:, :, 0].T
-        right += (predicted * truth > 0).sum(axis=0)
-    best = int(np.median(np.flatnonzero(right == right.max())))
-    score = data.features[trial.test] @ vectors @ (moment / (values[:, None] + total * np.array(GAMMAS)))
-    measured = (data.labels[trial.test][:, None] * score > 0).mean(axis=0)
-    return {
-        "accuracy": float(measured[best]), "gamma": GAMMAS[best], "fixed": float(measured[GAMMAS.index(GAMMA)]),
-    }  # fmt: skip
-
-
-def folds(groups: Array) -> Array:
-    """The fold of each row: whole groups, in the order in which they appear."""
-    names, first, number = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number] * FOLDS // len(names)
+    """Accuracy at the penalty chosen by cross-validation and at GAMMA, and the chosen penalty."""
+    tested = data.features[trial.test], data.labels[trial.test]
+    found = tuned_accuracy(data.features[chosen], labels, data.groups[trial.real], *tested, total=total)
+    return {"accuracy": found.tuned, "gamma": found.gamma, "fixed": found.fixed}
 
 
 def network_accuracy(

@@ -7,7 +7,7 @@ import pytest
 
 from rmt_experiments import figure_9
 from rmt_experiments.figure_9 import CONTROLS, MOST, POOLS, REAL, RECIPES, TEST, VERIFICATIONS, curve
-from rmt_experiments.llm.features import FOLDS, GAMMAS
+from rmt_experiments.llm.features import FOLDS, GAMMAS, folds
 from rmt_experiments.runner import estimate, load, read
 from rmt_lib import datasets
 
@@ -71,7 +71,7 @@ def test_the_penalty_is_chosen_by_cross_validation_over_the_real_sentences():
     chosen, labels = figure_9.training_set(data, trial, 100, "weak")
     total, x = REAL + 100, data.features[chosen]
     assert (data.labels[trial.real] == labels[:REAL]).all()
-    fold = figure_9.folds(data.groups[trial.real])
+    fold = folds(data.groups[trial.real])
     assert set(fold) == set(range(FOLDS))
     assert all(len(set(fold[data.groups[trial.real] == review])) == 1 for review in data.groups[trial.real])
 

@@ -118,7 +118,7 @@ def test_no_review_is_trained_on_and_tested_on():
         assert real.labels[train][:800].sum() == 0 and len(train) >= 800
         assert len(set(train)) == len(train) and len(set(test)) == len(test)
         groups = features.real().groups[train[:100]]
-        folds = features._folds(groups)
+        folds = features.folds(groups)
         assert set(folds) == set(range(features.FOLDS))
         assert all(len(set(folds[groups == group])) == 1 for group in groups)
 

@@ -94,36 +94,44 @@ class Accuracy(NamedTuple):
 def accuracy(rows: Split, added: Array, labels: Array, *, total: int) -> Accuracy:
     """Ridge regression on the real training sentences and on `added` ones, features (k, p) and `labels` (k,).
 
-    `total` samples were drawn, kept or not. The penalty is chosen by a cross-validation over the real training
-    sentences, whose folds keep reviews whole; the added ones are in every fold's training part. Of several penalties
-    that are equally good there, the middle one is taken.
+    `total` samples were drawn, kept or not.
     """
-    real_x, real_labels = real().x[rows.train], real().labels[rows.train]
-    x, y = np.concatenate([real_x, added]), np.concatenate([real_labels, labels])
+    x, y = (np.concatenate(pair) for pair in ((real().x[rows.train], added), (real().labels[rows.train], labels)))
+    tested = real().x[rows.test], real().labels[rows.test]
+    return tuned_accuracy(x, y, real().groups[rows.train], *tested, total=total)
+
+
+def tuned_accuracy(
+    x: Array, labels: Array, groups: Array, tested: Array, tested_labels: Array, *, total: int
+) -> Accuracy:
+    """Ridge regression on rows x, of which the first ones are real and have `groups`, of a `total` drawn.
+
+    The penalty is chosen by a cross-validation over the real rows, whose folds keep groups whole; the other rows are in
+    every fold's training part. Of several penalties that are equally good there, the middle one is taken.
+    """
     values, vectors = np.linalg.eigh(x.T @ x)
-    moment = (vectors.T @ (x.T @ y))[:, None]
+    moment = (vectors.T @ (x.T @ labels))[:, None]
 
     def scores(rotated: Array, size: int) -> tuple[Array, Array]:
         """Of rows (k, p) by each classifier, and the inverses (p, gammas) at penalties that grow with the size."""
         inverse = 1 / (values[:, None] + size * np.array(GAMMAS))
         return rotated @ (moment * inverse), inverse
 
-    right = np.zeros(len(GAMMAS))
-    fold = _folds(real().groups[rows.train])
+    right, fold, real_rows = np.zeros(len(GAMMAS)), folds(groups), slice(len(groups))
     for k in range(FOLDS):
-        held, truth = real_x[fold == k] @ vectors, real_labels[fold == k][:, None]
+        held, truth = x[real_rows][fold == k] @ vectors, labels[real_rows][fold == k][:, None]
         fitted, inverse = scores(held, total - len(held))
         # Leaving rows out divides their residuals by 1 - their leverage: no classifier is fitted anew.
         leverage = (held * inverse.T[:, None]) @ held.T
         residual = np.linalg.solve(np.eye(len(held)) - leverage, (truth - fitted).T[:, :, None])[:, :, 0].T
         right += ((truth - residual) * truth > 0).sum(axis=0)
-    tested, _ = scores(real().x[rows.test] @ vectors, total)
-    measured = (tested * real().labels[rows.test][:, None] > 0).mean(axis=0)
+    score, _ = scores(tested @ vectors, total)
+    measured = (score * tested_labels[:, None] > 0).mean(axis=0)
     best = int(np.median(np.flatnonzero(right == right.max())))
     return Accuracy(float(measured[GAMMAS.index(GAMMA)]), float(measured[best]), GAMMAS[best])
 
 
-def _folds(groups: Array) -> Array:
+def folds(groups: Array) -> Array:
     """The fold of each row: whole groups, in the order in which they appear."""
     names, first, number = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[number] * FOLDS // len(names)
