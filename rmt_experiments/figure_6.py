@@ -182,19 +182,27 @@ def classifiers(
     real: Array, generator: Generator | None, noise: Sequence[Noise], gammas: Sequence[float]
 ) -> Iterator[list[Array]]:
     """For each m, classifiers (p, gammas) for each supervision; without a generator, those of real rows alone."""
+    for by_supervision in training_sums(real, generator, noise):
+        yield [ridge(gram, moment, gammas) for gram, moment in by_supervision]
+
+
+def training_sums(
+    real: Array, generator: Generator | None, noise: Sequence[Noise]
+) -> Iterator[list[tuple[Array, Array]]]:
+    """For each m, 1/N sum q u u' and 1/N sum q s u for each supervision; as in `classifiers`."""
     gram, moment = real.T @ real, real.sum(axis=0)
     if generator is None:
-        yield [ridge(gram / len(real), moment / len(real), gammas)]
+        yield [(gram / len(real), moment / len(real))]
         return
     for drawn in noise:
         total = len(real) + drawn.count.sum()
-        yield [ridge((gram + g) / total, (moment + h) / total, gammas) for g, h in generator.sums(drawn)]
+        yield [((gram + g) / total, (moment + h) / total) for g, h in generator.sums(drawn)]
 
 
-def folds_of(groups: Array) -> Array:
-    """The fold of each row of a training set, in which the rows of a group follow one another."""
-    number = np.cumsum(np.diff(groups, prepend=groups[0]) != 0)
-    return number * FOLDS // (number[-1] + 1)
+def folds(groups: Array) -> Array:
+    """The fold of each row: whole groups, in the order in which they appear."""
+    names, first, number = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number] * FOLDS // len(names)
 
 
 def best_penalty(right: Array) -> Array:
@@ -215,7 +223,7 @@ def validated(
     `fitted_to` are the rows of the generator (None: real rows alone, a single m and supervision). It is fitted without
     those of the fold that is left out.
     """
-    fold = folds_of(groups[train])
+    fold = folds(groups[train])
     generator = None
     right = []
     for k in range(FOLDS):
@@ -238,12 +246,9 @@ def tuned_arms(
     generator = None if fitted_to is None else Generator.fitted(u, fitted_to, fitted_to)
     accuracy = np.empty(best.shape)
     chosen = np.take(TUNING_GAMMAS, best)
-    gram, moment = u[train].T @ u[train], u[train].sum(axis=0)
-    for i in range(len(best)):
-        sums = [(0.0, 0.0)] if generator is None else generator.sums(noise[i])
-        total = len(train) + (0 if generator is None else noise[i].count.sum())
-        for j, (g, h) in enumerate(sums):
-            w = ridge((gram + g) / total, (moment + h) / total, [chosen[i, j]])[:, 0]
+    for i, by_supervision in enumerate(training_sums(u[train], generator, noise)):
+        for j, (gram, moment) in enumerate(by_supervision):
+            w = ridge(gram, moment, [chosen[i, j]])[:, 0]
             accuracy[i, j] = (u[tested] @ w > 0).mean()
     return accuracy, chosen, right.max(axis=2)
 

@@ -116,7 +116,7 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
     values, known = np.asarray(value), tuple(allowed)
     unknown = values[~np.isin(values, known)]
     if unknown.size:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {unknown.tolist()[0]!r}")
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {shown(unknown.tolist()[0])}")
     return value
 
 

@@ -38,9 +38,14 @@ class Curves(NamedTuple):
     signal_square: float
     r""":math:`\mu' (C + \nu)^{-1} C (C + \nu)^{-1} \mu = f + \nu f'`."""
 
+    @property
+    def usable(self) -> bool:
+        """Whether no correction has made one negative that cannot be."""
+        return min(self.freedom_square, self.signal, self.signal_square) >= 0
+
     def checked(self) -> Curves:
-        """These curves; ValueError where a correction has made one negative that cannot be."""
-        if min(self.freedom_square, self.signal, self.signal_square) < 0:
+        """These curves; ValueError where they are not usable."""
+        if not self.usable:
             raise ValueError("samples must be more for this mean and penalty: a corrected estimate is negative")
         return self
 
@@ -54,10 +59,6 @@ class MeanClassifier(NamedTuple):
     """mu' w_bar, the mean score of real samples."""
     mean_generated: Any
     """(mu + e)' w_bar, that of generated ones."""
-
-    def missed(self, kept: Kept) -> Any:
-        """E[q (s - mean score)^2] of generated samples."""
-        return kept.kept_right * (1 - self.mean_generated) ** 2 + kept.kept_wrong * (1 + self.mean_generated) ** 2
 
 
 def mean_classifier(g_real: Any, pull: Any, load: Any, signal: Any, error: Any) -> MeanClassifier:
@@ -411,6 +412,6 @@ class _Training(NamedTuple):
         pushed = b_real + pushed_synthetic * slope
         amplification = 1 / (curves.ridge * curves.freedom_slope / curves.freedom + trace / delta_real * pushed)
         drift = self.mean_ratio * fit.along_error**2
-        noise = b_real * (1 - fit.mean) ** 2 + b_synthetic * slope * float(fit.missed(self.kept)) + drift
+        noise = b_real * (1 - fit.mean) ** 2 + b_synthetic * slope * float(self.kept.missed(fit.mean_generated)) + drift
         variance = amplification * (fit.along_mean**2 * spread + trace * noise)
         return Prediction(float(fit.mean), float(variance), np.array([delta_real, delta]), iterations, residual)

@@ -194,7 +194,7 @@ def _predict(s: Setting) -> tuple[Array, Array, Array, Array, Array]:
     spread, spread_hat = length * products.r_r, length * products.r_cr
 
     residual_real = (1 - fit.mean) ** 2 + spread
-    residual_synthetic = fit.missed(s) + alpha * spread_hat
+    residual_synthetic = s.missed(fit.mean_generated) + alpha * spread_hat
     b_real = direct / (1 + delta_real) ** 2
     c_synthetic = pi_synthetic * s.weight / (1 + s.weight * delta_synthetic) ** 2
     b_synthetic = c_synthetic * s.weight

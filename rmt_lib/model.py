@@ -191,6 +191,10 @@ class Kept:
         """lambda = E[q s], kept right minus kept wrong."""
         return self.kept_right - self.kept_wrong
 
+    def missed(self, mean: Any) -> Any:
+        """E[q (s - mean)^2] of samples with this mean score."""
+        return self.kept_right * (1 - mean) ** 2 + self.kept_wrong * (1 + mean) ** 2
+
 
 SIGNS = checks.frozen([[1.0], [-1.0]])
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rmt_experiments.figure_6 import FOLDS, folds
 from rmt_experiments.llm import generate, verify
 from rmt_experiments.llm.texts import whole_groups
 from rmt_lib.checks import Array
@@ -20,7 +21,6 @@ GAMMA = 1.0
 """Penalty of the ridge classifier where it is not tuned."""
 GAMMAS = tuple(10 ** (k / 4) for k in range(-4, 13))
 """Penalties that are tried, .1 to 1000."""
-FOLDS = 5
 TESTED = 300
 """Test sentences of each class."""
 
@@ -129,12 +129,6 @@ def tuned_accuracy(
     measured = (score * tested_labels[:, None] > 0).mean(axis=0)
     best = int(np.median(np.flatnonzero(right == right.max())))
     return Accuracy(float(measured[GAMMAS.index(GAMMA)]), float(measured[best]), GAMMAS[best])
-
-
-def folds(groups: Array) -> Array:
-    """The fold of each row: whole groups, in the order in which they appear."""
-    names, first, number = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number] * FOLDS // len(names)
 
 
 @lru_cache(maxsize=1)

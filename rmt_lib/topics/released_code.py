@@ -76,8 +76,7 @@ def predict_pruned(target: Mixture, sources: Sequence[Source], *, gamma: float) 
             "directions must not be given: the released formula knows no selection that looks at the sample"
         )
     gamma = checks.number("gamma", gamma, low=0, open_low=True)
-    n, weight, right, wrong = np.array([(s.n, s.weight, s.kept_right, s.kept_wrong) for s in sources]).T
-    alpha, lam = np.array([(s.alpha, s.lam) for s in sources]).T
+    n, weight, alpha, lam = np.array([(s.n, s.weight, s.alpha, s.lam) for s in sources]).T
     inside = np.where(alpha > 0, alpha, 1.0)  # where nothing is kept, delta_k does not matter
     total = n.sum()
     pi = n / total
@@ -93,10 +92,10 @@ def predict_pruned(target: Mixture, sources: Sequence[Source], *, gamma: float) 
     factor = solution.resolvent.factor
     pulled = coordinates.half_transpose(factor, coordinates.half(factor, means[:, 1:]))
     inner = np.eye(pi.size) + (g * alpha)[:, None] * (means[:, 1:].T @ pulled)
-    mean_classifier = pulled @ np.linalg.solve(inner, g * lam)
-    score, spread = means.T @ mean_classifier, coordinates.quadratic(mean_classifier[:, None])[:, 0, 0]
+    w_bar = pulled @ np.linalg.solve(inner, g * lam)
+    score, spread = means.T @ w_bar, coordinates.quadratic(w_bar[:, None])[:, 0, 0]
 
-    residual = right * (1 - score[1:]) ** 2 + wrong * (1 + score[1:]) ** 2 + alpha * spread[at]
+    residual = [s.missed(mean) for s, mean in zip(sources, score[1:], strict=True)] + alpha * spread[at]
     traces = solution.resolvent.second / total
     coupling = b * alpha * traces[np.ix_(at, at)]
     amplification = np.linalg.solve(np.eye(pi.size) - coupling, traces[at, index[0]])
@@ -178,7 +177,7 @@ def predict_closed_form(
     fit = mean_classifier(g_real, s.lam * g_synthetic, alpha * g_synthetic, s.mu**2 * trace, 0.0)
     spread, spread_hat = ((fit.along_mean * s.mu) ** 2 * product for product in (products.r_r, products.r_cr))
     residual_real = (1 - fit.mean) ** 2 + spread
-    residual_synthetic = fit.missed(s) + alpha * spread_hat
+    residual_synthetic = s.missed(fit.mean_generated) + alpha * spread_hat
 
     b_real, b_synthetic = real / (1 + delta_real) ** 2, synthetic / (1 + delta_synthetic) ** 2
     own_real, own_synthetic = 1 - b_real * r_r, 1 - b_synthetic * alpha * (r_cr if moment else cr_cr)

@@ -10,7 +10,7 @@ from scipy.optimize import minimize, minimize_scalar
 from rmt_lib import checks
 from rmt_lib.checks import Array
 from rmt_lib.fitted import Curves, Population, population_of
-from rmt_lib.model import Coins, Mixture, Source
+from rmt_lib.model import Coins, Mixture
 
 RIDGES = (1e-12, 1e6)  # among which the best is looked for, as multiples of the largest eigenvalue
 GRID = 61
@@ -154,7 +154,7 @@ def best_ridge(
 
     def loss(logarithm: float) -> float:
         curves = population.curves(np.exp(logarithm))
-        if not curves.freedom < kept or min(curves.freedom_square, curves.signal, curves.signal_square) < 0:
+        if not (curves.usable and curves.freedom < kept):
             return 0.0  # no penalty > 0, or no estimate
         return -_predict(curves, kept, balance, total).z
 
@@ -329,8 +329,7 @@ def best_mix(
         """At a ridge and parts in (0, 1) of the range of shares."""
         curves = population.curves(np.exp(logarithm))
         low, high = setting.shares(curves.freedom)
-        usable = low < high and min(curves.freedom_square, curves.signal, curves.signal_square) >= 0
-        return setting.at(curves, low + (high - low) * part) if usable else None
+        return setting.at(curves, low + (high - low) * part) if curves.usable and low < high else None
 
     parts = (1 - np.cos(np.linspace(0.05, 3.1, MIX_GRID))) / 2
     centre = np.log(np.max(population.mixture.eigenvalues))
@@ -561,12 +560,13 @@ def _sizes(n: Any, m: Any, n_hat: Any, cost: Any) -> tuple[Array, Array, Array, 
 
 def _labels(n: float, m: float, epsilon: float, phi: float, rho: float) -> tuple[float, float, float]:
     """Samples kept n', their balance beta, and samples drawn N."""
-    plain = Source(Mixture([1.0]), m, epsilon=epsilon, phi=phi, rho=rho)
-    n = checks.number("n", n, low=0)
-    kept = n + plain.alpha * plain.n
+    n, m = checks.number("n", n, low=0), checks.number("m", m, low=0)
+    checks.single(epsilon=epsilon, phi=phi, rho=rho)
+    coins = Coins(epsilon=epsilon, phi=phi, rho=rho)
+    kept = n + float(coins.alpha) * m
     if kept == 0:
         raise ValueError("n and m must be such that samples are kept, got none")
-    return kept, (n + plain.lam * plain.n) / kept, n + plain.n
+    return kept, (n + float(coins.lam) * m) / kept, n + m
 
 
 def _predict(curves: Curves, kept: float, balance: float, total: float) -> RidgePrediction:

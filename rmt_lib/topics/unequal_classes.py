@@ -499,8 +499,7 @@ def predict_class_generators(
         expected = np.r_[np.ones(p), np.zeros(constant)]
         if not np.array_equal(mixture.dense, np.diag(expected)):
             raise ValueError("cov must be the identity for target and sources")
-    n, weight, right, wrong = np.array([(s.n, s.weight, s.kept_right, s.kept_wrong) for s in sources]).T
-    alpha, lam = np.array([(s.alpha, s.lam) for s in sources]).T
+    n, weight, alpha, lam = np.array([(s.n, s.weight, s.alpha, s.lam) for s in sources]).T
     total = n.sum()
     pi = n / total
     index = np.r_[np.zeros(len(real), int), 1 + np.arange(len(n_hat))]
@@ -527,7 +526,7 @@ def predict_class_generators(
     score = r * products[:, 2:] @ coefficient + sign * intercept
     length = coefficient @ products[2:, 2:] @ coefficient
     spread = length * solution.resolvent.second[:, -1] / p  # w_bar' C_k w_bar by distinct covariance
-    residual = right * (1 - score[2:]) ** 2 + wrong * (1 + score[2:]) ** 2 + alpha * spread[index]
+    residual = [s.missed(mean) for s, mean in zip(sources, score[2:], strict=True)] + alpha * spread[index]
     amplification = solution.amplify(solution.resolvent.second[:, 0] / total)[index]
     variance = spread[0] + float(np.sum(b * amplification * residual))
     return ClassScores(score[:2], np.full(2, variance))

@@ -440,9 +440,8 @@ def weighted_sums(target: Mixture, sources: Sequence[Source]) -> tuple[Array, fl
     >>> print(pull.round(1).tolist(), round(float(noise), 1))
     [220.0, 0.0] 600.0
     """
-    noise = sum(
-        source.n * source.weight**2 * source.alpha * np.sum(source.mixture.dense * target.dense) for source in sources
-    )
+    cov = target.dense
+    noise = sum(source.n * source.weight**2 * source.alpha * np.sum(source.mixture.dense * cov) for source in sources)
     pulls = (source.n * source.weight * source.pull for source in sources)
     return sum(pulls, np.zeros(target.p)), noise
 
